@@ -1,0 +1,15 @@
+//! The kernel's connection-tracking netlink format, both ways.
+//!
+//! Bytes in, values out and back: no allocation while parsing or emitting into a reused buffer. The
+//! sockets (feature `io`) are plain non-blocking file descriptors; who waits for them is not decided
+//! here. It knows nothing of caches, peers or policy: [`emit`] writes exactly what an entry holds.
+//!
+//! Reading order: [`attr`], [`message`], [`parse`], [`emit`], [`request`], [`stats`], `bpf`, `socket`.
+
+pub mod emit;
+pub mod message;
+pub mod parse;
+pub mod request;
+
+pub use message::{Header, Message, Messages, messages};
+pub use parse::{Event, EventKind, ParseError, Reply};

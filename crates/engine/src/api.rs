@@ -1,0 +1,230 @@
+//! The vocabulary between the core and whoever drives it.
+
+use std::time::{Duration, Instant};
+
+use flow::FlowFilter;
+
+/// A dedicated link, by its position in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LinkId(pub u8);
+
+/// Whoever gave a command and waits for its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientId(pub u64);
+
+/// Port ids of the sockets that write to the kernel; events that carry one are our own doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origins {
+    /// Commits.
+    pub commit: u32,
+    /// Direct injection (external cache disabled).
+    pub inject: u32,
+    /// Flushes.
+    pub flush: u32,
+}
+
+/// The sockets for requests to the kernel. Requests on one are answered in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum KernelSocket {
+    /// Dumps.
+    Dump,
+    /// Single lookups.
+    Query,
+    /// Commits.
+    Commit,
+    /// Direct injection.
+    Inject,
+    /// Flushes.
+    Flush,
+}
+
+/// What the world looks like when the core starts.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// Now.
+    pub now: Instant,
+    /// Seconds since 1970: the first sequence number.
+    pub unix_time_s: u32,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Port ids of the writing sockets.
+    pub origins: Origins,
+}
+
+/// How changes are told to the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Reliable: acknowledged, repeated.
+    Ftfw {
+        /// Messages kept for repeating. `ResendQueueSize`, default 131072.
+        resend_queue_len: usize,
+        /// Acknowledge after this many messages. `ACKWindowSize`, default 300.
+        ack_window: u32,
+    },
+    /// Best effort: sent once.
+    Notrack,
+    /// Best effort: repeated from time to time.
+    Alarm {
+        /// Longest time between two messages about an entry. `RefreshTime`, default 60 s.
+        refresh: Duration,
+        /// Entries of the peer not refreshed for so long are removed. `CacheTimeout`, default 180 s.
+        cache_timeout: Duration,
+    },
+    /// No synchronisation: count and log flows.
+    Statistics,
+    /// Neither: touch no connection.
+    Idle,
+}
+
+/// Where changes of the own kernel are kept before they are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InternalMode {
+    /// In the internal cache.
+    Cache,
+    /// Nowhere (`DisableInternalCache`).
+    Bypass,
+}
+
+/// Where changes of the peer go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExternalMode {
+    /// Into the external cache, until a commit.
+    Cache,
+    /// Into the kernel at once (`DisableExternalCache`).
+    Inject,
+}
+
+/// Which expectations are replicated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ExpectationSync {
+    /// None.
+    #[default]
+    Off,
+    /// Those of all helpers.
+    All,
+    /// Those of helpers whose name begins with one of these, in any case.
+    Helpers(Vec<String>),
+}
+
+/// A dedicated link as the core needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkSettings {
+    /// Bytes that one datagram may hold: MTU less headers (28 for UDP, 40 for TCP).
+    pub payload_len: usize,
+    /// Whether it is used first.
+    pub default: bool,
+}
+
+/// Everything the core must be told once. Zero values have been replaced by their defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Mode.
+    pub mode: Mode,
+    /// Internal cache or not.
+    pub internal: InternalMode,
+    /// External cache or not.
+    pub external: ExternalMode,
+    /// Dedicated links.
+    pub links: Vec<LinkSettings>,
+    /// Timeout given to every committed entry.
+    pub commit_timeout_s: Option<u32>,
+    /// Delay of a scheduled purge. Default 60 s.
+    pub purge_timeout: Duration,
+    /// Ask the peer for everything once at start.
+    pub startup_resync: bool,
+    /// Send and restore TCP window scales instead of being liberal about windows.
+    pub tcp_window_tracking: bool,
+    /// Which expectations are replicated.
+    pub expectation_sync: ExpectationSync,
+    /// Most entries a cache may hold (`HashLimit`). Default 262144.
+    pub cache_limit: usize,
+    /// Which own entries take part.
+    pub filter: FlowFilter,
+    /// After an overrun, read the kernel's table this much later. `None`: never. Default 30 s.
+    pub overrun_resync: Option<Duration>,
+    /// Read the kernel's table this often instead of listening to events.
+    pub poll: Option<Duration>,
+}
+
+/// Which tables a command is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Connections.
+    Flows,
+    /// Expectations.
+    Expectations,
+    /// Both (expectations only where they are replicated).
+    All,
+}
+
+/// Which caches a flush is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caches {
+    /// Internal.
+    Internal,
+    /// External.
+    External,
+    /// Both.
+    Both,
+}
+
+/// What can be asked of the core. The end of each is told by [`Output::Done`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Put the external cache into the kernel (`-c`). Done when the kernel has it.
+    Commit(Scope),
+    /// Empty caches (`-f`).
+    FlushCaches(Caches),
+    /// Empty the kernel's tables (`-F`).
+    FlushKernel(Scope),
+    /// Read the kernel's tables into the internal cache (`-R`).
+    ResyncFromKernel(Scope),
+    /// Send the internal cache to the peer (`-B`).
+    SendBulk,
+    /// Ask the peer for its internal cache (`-n`).
+    RequestResync,
+    /// Empty the kernel's table after the purge timeout (`-t`).
+    SchedulePurge,
+}
+
+/// Condition of a link's interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkState {
+    /// Administratively up.
+    pub up: bool,
+    /// Has a carrier.
+    pub running: bool,
+}
+
+/// Something worth a line in the log. `Display` gives the original's wording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// See the reference's table of log lines; one variant each.
+    Placeholder,
+}
+
+/// What the core wants done.
+#[derive(Debug)]
+pub enum Output<'a> {
+    /// Send these bytes on this link: whole messages, at most one datagram.
+    Transmit {
+        /// Link.
+        link: LinkId,
+        /// Datagram.
+        bytes: &'a [u8],
+    },
+    /// Write this batch of requests to the kernel; hand what is answered to `handle_kernel_reply`.
+    Kernel {
+        /// Socket.
+        socket: KernelSocket,
+        /// Batch.
+        bytes: &'a [u8],
+    },
+    /// The client's command has ended.
+    Done {
+        /// Client.
+        client: ClientId,
+    },
+    /// Log this.
+    Notice(Notice),
+}

@@ -1,0 +1,178 @@
+//! Counters and sizes at one moment, for the texts of `conntrackd -s`.
+
+/// A cache's counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheStats {
+    /// Entries alive.
+    pub active: u64,
+    /// Entries in the table, those waiting for the acknowledgement of their end included.
+    pub total: u64,
+    /// Entries allocated.
+    pub objects: u64,
+    /// Entries added.
+    pub created: u64,
+    /// Additions refused.
+    pub create_failed: u64,
+    /// ... because the cache was full.
+    pub no_space: u64,
+    /// Entries updated.
+    pub updated: u64,
+    /// Updates refused.
+    pub update_failed: u64,
+    /// Entries removed.
+    pub destroyed: u64,
+    /// Removals refused.
+    pub destroy_failed: u64,
+}
+
+/// Counters of a disabled internal cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BypassStats {
+    /// New entries sent.
+    pub new: u64,
+    /// Updates sent.
+    pub updated: u64,
+    /// Ends sent.
+    pub destroyed: u64,
+}
+
+/// Counters of a disabled external cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InjectStats {
+    /// Put into the kernel.
+    pub created: u64,
+    /// Refused by the kernel.
+    pub create_failed: u64,
+    /// Changed in the kernel.
+    pub updated: u64,
+    /// Changes refused.
+    pub update_failed: u64,
+    /// Removed from the kernel.
+    pub destroyed: u64,
+    /// Removals refused.
+    pub destroy_failed: u64,
+}
+
+/// The internal side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InternalStats {
+    /// A cache.
+    Cache(CacheStats),
+    /// No cache.
+    Bypass(BypassStats),
+}
+
+/// The external side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExternalStats {
+    /// A cache.
+    Cache(CacheStats),
+    /// No cache.
+    Inject(InjectStats),
+}
+
+/// What arrived from peers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReceiveStats {
+    /// Messages of another protocol version.
+    pub wrong_version: u64,
+    /// Messages with a type or flags the mode does not know.
+    pub malformed_header: u64,
+    /// Messages whose attributes could not be read.
+    pub malformed_payload: u64,
+    /// Messages of a type the mode does not know.
+    pub bad_type: u64,
+    /// Datagrams cut short.
+    pub truncated: u64,
+    /// Messages whose length cannot be.
+    pub bad_size: u64,
+    /// Messages that never arrived.
+    pub lost: u64,
+    /// Messages older than expected.
+    pub before: u64,
+}
+
+impl ReceiveStats {
+    /// All that could not be used: the sum of everything but `lost` and `before`.
+    #[must_use]
+    pub fn malformed(&self) -> u64 {
+        self.wrong_version
+            + self.malformed_header
+            + self.malformed_payload
+            + self.bad_type
+            + self.truncated
+            + self.bad_size
+    }
+}
+
+/// What arrived from the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelStats {
+    /// Events.
+    pub events: u64,
+    /// Events dropped by the filter.
+    pub filtered: u64,
+    /// Events that could not be read.
+    pub malformed: u64,
+    /// Times that the receive buffer overran.
+    pub overruns: u64,
+    /// Flushes of the kernel's table.
+    pub flushes: u64,
+    /// Readings of the kernel's table.
+    pub resyncs: u64,
+    /// Bytes of ended flows.
+    pub traffic_bytes: u64,
+    /// Packets of ended flows.
+    pub traffic_packets: u64,
+}
+
+/// A queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueStats {
+    /// Elements now.
+    pub len: u64,
+    /// Most elements.
+    pub max: u64,
+    /// Elements dropped because it was full.
+    pub overflows: u64,
+}
+
+/// An element of the resend queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResendElement {
+    /// An entry.
+    Object {
+        /// Sequence number.
+        seq: u32,
+    },
+    /// A control message.
+    Control {
+        /// Sequence number.
+        seq: u32,
+        /// Flags.
+        flags: u8,
+    },
+}
+
+/// Everything countable at one moment. What a mode does not have is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Connections of the own kernel.
+    pub internal: Option<InternalStats>,
+    /// Connections of the peer.
+    pub external: Option<ExternalStats>,
+    /// Expectations of the own kernel; `None` unless they are replicated.
+    pub internal_expectations: Option<InternalStats>,
+    /// Expectations of the peer; `None` unless they are replicated.
+    pub external_expectations: Option<ExternalStats>,
+    /// From peers.
+    pub receive: ReceiveStats,
+    /// From the kernel.
+    pub kernel: KernelStats,
+    /// Waiting to be sent.
+    pub tx_queue: QueueStats,
+    /// Waiting to be acknowledged; FT-FW only.
+    pub resend_queue: Option<QueueStats>,
+    /// Link that sends.
+    pub active_link: usize,
+}
