@@ -6,10 +6,24 @@
 //!
 //! Reading order: [`attr`], [`message`], [`parse`], [`emit`], [`request`], [`stats`], `bpf`, `socket`.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+pub mod attr;
 pub mod emit;
 pub mod message;
 pub mod parse;
 pub mod request;
+pub mod stats;
+pub mod uapi;
+mod write;
 
 pub use message::{Header, Message, Messages, messages};
 pub use parse::{Event, EventKind, ParseError, Reply};
