@@ -4,7 +4,7 @@
 //! sockets (feature `io`) are plain non-blocking file descriptors; who waits for them is not decided
 //! here. It knows nothing of caches, peers or policy: [`emit`] writes exactly what an entry holds.
 //!
-//! Reading order: [`attr`], [`message`], [`parse`], [`emit`], [`request`], [`stats`], `bpf`, `socket`.
+//! Reading order: [`attr`], [`message`], [`parse`], [`emit`], [`request`], [`stats`], [`bpf`], `socket`.
 
 #![cfg_attr(
     not(test),
@@ -17,10 +17,13 @@
 )]
 
 pub mod attr;
+pub mod bpf;
 pub mod emit;
 pub mod message;
 pub mod parse;
 pub mod request;
+#[cfg(feature = "io")]
+pub mod socket;
 pub mod stats;
 pub mod uapi;
 mod write;

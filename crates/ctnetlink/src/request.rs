@@ -1,8 +1,8 @@
 //! Requests to the kernel. Each appends one message to `buf`, so that a buffer holds a batch.
 //!
 //! Number the messages by `seq`: answers carry it, errors come whether asked for or not. Requests
-//! that have no [`Ack`] argument are answered in any case: dumps end in [`crate::Reply::Done`], flushes
-//! and [`global_stats`] in a verdict or an answer.
+//! that have no [`Ack`] argument are answered in any case: dumps end in [`crate::Reply::Done`], the others
+//! in [`crate::Reply::Verdict`].
 
 mod filter;
 
@@ -319,9 +319,9 @@ pub fn flush_expectations(buf: &mut Vec<u8>, seq: u32) {
     begin(buf, IPCTNL_MSG_EXP_DELETE, NLM_F_ACK, seq, 0).finish();
 }
 
-/// Asks how many entries there are; see [`crate::stats::global`].
+/// Asks how many entries there are; see [`crate::stats::global`]. A verdict follows the answer.
 pub fn global_stats(buf: &mut Vec<u8>, seq: u32) {
-    begin(buf, IPCTNL_MSG_CT_GET_STATS, 0, seq, 0).finish();
+    begin(buf, IPCTNL_MSG_CT_GET_STATS, NLM_F_ACK, seq, 0).finish();
 }
 
 /// Asks for the statistics of each CPU; see [`crate::stats::cpu`].
