@@ -1,1 +1,28 @@
-//! Placeholder.
+//! Real kernels for tests and the demo: network namespaces, traffic through them, and daemons as peers.
+//!
+//! It does not judge: it builds what a test asks for, measures, and removes it again, also after a panic.
+//! Everything here needs root; see [`require_root_or_skip!`].
+//!
+//! In reading order: [`lab`] (namespaces and their wiring), [`namespace`] (commands, sysctls, rules inside one),
+//! [`process`] (bounded and background commands), [`announce`] (gratuitous ARP), [`traffic`] (TCP, UDP and ping whose
+//! content and gaps are checked), [`config`] (configuration texts), [`daemon`] (ours and the original behind one
+//! interface), [`listing`] (comparable lines out of listings), [`features`] (what this kernel can do),
+//! [`skip`] (why a test did not run), [`limits`] (room in the kernel's table for large tests).
+
+pub mod announce;
+pub mod config;
+pub mod daemon;
+pub mod features;
+pub mod lab;
+pub mod limits;
+pub mod listing;
+pub mod namespace;
+pub mod process;
+pub mod skip;
+pub mod traffic;
+
+pub use config::NodeConfig;
+pub use daemon::{Daemon, Peer};
+pub use features::Feature;
+pub use lab::Lab;
+pub use namespace::Namespace;

@@ -1,0 +1,263 @@
+//! Our daemon and the original behind one interface.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+
+use crate::config::NodeConfig;
+use crate::lab::Lab;
+use crate::listing;
+use crate::namespace::Namespace;
+use crate::process::{Background, Finished, run_within};
+use crate::skip::find_tool;
+
+/// Environment variable with the path of our daemon.
+pub const OUR_DAEMON: &str = "CONNTRACKD_BIN";
+
+const START_LIMIT: Duration = Duration::from_secs(15);
+const STOP_LIMIT: Duration = Duration::from_secs(15);
+/// A commit of a million entries is a client command too.
+const CLIENT_LIMIT: Duration = Duration::from_secs(180);
+
+/// Which implementation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// This project's daemon.
+    Ours,
+    /// The daemon of conntrack-tools.
+    Original,
+}
+
+impl Peer {
+    /// Its program, if it is installed or built.
+    ///
+    /// Ours is the one named by [`OUR_DAEMON`], or else the one built beside the running program.
+    #[must_use]
+    pub fn program(self) -> Option<PathBuf> {
+        match self {
+            Self::Original => find_tool("conntrackd"),
+            Self::Ours => match std::env::var_os(OUR_DAEMON) {
+                Some(path) => Some(path.into()),
+                None => std::env::current_exe().ok().and_then(|me| {
+                    me.ancestors()
+                        .skip(1)
+                        .take(2)
+                        .map(|dir| dir.join("conntrackd"))
+                        .find(|file| file.is_file())
+                }),
+            },
+        }
+    }
+}
+
+/// A daemon in a namespace, with its own files. Killed when dropped.
+#[derive(Debug)]
+pub struct Daemon {
+    program: PathBuf,
+    namespace: Namespace,
+    dir: PathBuf,
+    child: Option<Background>,
+}
+
+impl Daemon {
+    /// Writes the configuration and starts the daemon; returns when it answers `-s`.
+    ///
+    /// # Errors
+    /// It does not start; the error holds what it said.
+    pub fn start(
+        peer: Peer,
+        lab: &Lab,
+        namespace: &Namespace,
+        config: &NodeConfig,
+    ) -> Result<Self> {
+        let program = peer
+            .program()
+            .with_context(|| format!("{peer:?}: no program; set {OUR_DAEMON}?"))?;
+        Self::start_program(&program, lab, namespace, config)
+    }
+
+    /// As [`start`](Self::start), with the program given.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_program(
+        program: &Path,
+        lab: &Lab,
+        namespace: &Namespace,
+        config: &NodeConfig,
+    ) -> Result<Self> {
+        let mut daemon = Self::prepare(program, lab, namespace, config)?;
+        daemon.launch()?;
+        Ok(daemon)
+    }
+
+    /// Writes the configuration only; see [`launch`](Self::launch).
+    ///
+    /// # Errors
+    /// The files cannot be written.
+    pub fn prepare(
+        program: &Path,
+        lab: &Lab,
+        namespace: &Namespace,
+        config: &NodeConfig,
+    ) -> Result<Self> {
+        let dir = lab.dir().join(namespace.name());
+        std::fs::create_dir_all(&dir)?;
+        std::fs::write(dir.join("conf"), config.render(&dir))?;
+        Ok(Self {
+            program: program.to_owned(),
+            namespace: namespace.clone(),
+            dir,
+            child: None,
+        })
+    }
+
+    /// Starts the daemon and waits until it answers `-s`.
+    ///
+    /// # Errors
+    /// It does not; the error holds what it said.
+    pub fn launch(&mut self) -> Result<()> {
+        let mut command = self.command(&self.program);
+        command.arg("-C").arg(self.path("conf"));
+        let mut child = Background::spawn(command, &self.path("console"))?;
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            if let Some(status) = child.try_wait()? {
+                bail!(
+                    "{} ended with {status}:\n{}",
+                    self.program.display(),
+                    self.messages()
+                );
+            }
+            if self.path("ctl").exists() && self.try_client(["-s"])?.status.success() {
+                break;
+            }
+            if Instant::now() > deadline {
+                bail!(
+                    "{} does not answer:\n{}",
+                    self.program.display(),
+                    self.messages()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// Where it runs.
+    #[must_use]
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// One of its files: `conf`, `ctl`, `lock`, `log`, `console`.
+    #[must_use]
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.dir.join(file)
+    }
+
+    /// Process id while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Background::pid)
+    }
+
+    /// Log and console output so far.
+    #[must_use]
+    pub fn messages(&self) -> String {
+        ["console", "log"]
+            .map(|file| std::fs::read_to_string(self.path(file)).unwrap_or_default())
+            .concat()
+    }
+
+    /// Replaces the configuration; it counts from the next launch.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn configure(&self, config: &NodeConfig) -> Result<()> {
+        Ok(std::fs::write(self.path("conf"), config.render(&self.dir))?)
+    }
+
+    /// Sends a command with the daemon's own client and returns its output.
+    ///
+    /// # Errors
+    /// The client fails.
+    pub fn client<S: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Result<String> {
+        self.client_of(&self.program, arguments)?.success()
+    }
+
+    /// As [`client`](Self::client), but an exit status other than 0 is no error.
+    ///
+    /// # Errors
+    /// The client cannot be started, or does not end.
+    pub fn try_client<S: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Result<Finished> {
+        self.client_of(&self.program, arguments)
+    }
+
+    /// Sends a command with another program's client.
+    ///
+    /// # Errors
+    /// The client cannot be started, or does not end.
+    pub fn client_of<S: AsRef<OsStr>>(
+        &self,
+        program: &Path,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Result<Finished> {
+        let mut command = self.command(program);
+        command.arg("-C").arg(self.path("conf")).args(arguments);
+        run_within(command, "", CLIENT_LIMIT)
+    }
+
+    /// Internal cache: sorted lines that compare with the peer's external cache. See [`listing::cache`].
+    ///
+    /// # Errors
+    /// The client fails.
+    pub fn internal(&self) -> Result<Vec<String>> {
+        Ok(listing::cache(&self.client(["-i"])?))
+    }
+
+    /// External cache, as [`internal`](Self::internal).
+    ///
+    /// # Errors
+    /// The client fails.
+    pub fn external(&self) -> Result<Vec<String>> {
+        Ok(listing::cache(&self.client(["-e"])?))
+    }
+
+    /// Kills it with SIGKILL.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.take().context("not running")?.kill()
+    }
+
+    /// Ends it with SIGTERM and waits for its end.
+    ///
+    /// # Errors
+    /// It does not run, does not end in time, or ends with an exit status other than 0.
+    pub fn stop(&mut self) -> Result<()> {
+        let mut child = self.child.take().context("not running")?;
+        child.signal(Signal::SIGTERM)?;
+        let status = child.wait(STOP_LIMIT)?;
+        if !status.success() {
+            bail!("ended with {status}:\n{}", self.messages());
+        }
+        Ok(())
+    }
+
+    fn command(&self, program: &Path) -> Command {
+        self.namespace.command(&program.to_string_lossy())
+    }
+}

@@ -1,0 +1,48 @@
+//! Room in the kernel's table for large tests. The limits belong to the whole machine.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+const MAX: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
+const BUCKETS: &str = "/proc/sys/net/netfilter/nf_conntrack_buckets";
+
+/// Raised limits; dropping it restores them.
+#[derive(Debug)]
+pub struct TableLimits {
+    before: Vec<(&'static str, u64)>,
+}
+
+impl TableLimits {
+    /// Makes room for a number of entries in all namespaces together. Limits that are larger already stay.
+    ///
+    /// # Errors
+    /// No root, or not in the initial namespace.
+    pub fn raise(entries: u64) -> Result<Self> {
+        let mut limits = Self { before: Vec::new() };
+        // The number of buckets first: changing it may reset the other.
+        for (path, wanted) in [(BUCKETS, entries / 4), (MAX, entries)] {
+            let now = read(path)?;
+            if now < wanted {
+                limits.before.push((path, now));
+                fs::write(path, wanted.to_string()).with_context(|| path.to_owned())?;
+            }
+        }
+        Ok(limits)
+    }
+}
+
+impl Drop for TableLimits {
+    fn drop(&mut self) {
+        for (path, value) in &self.before {
+            if let Err(error) = fs::write(path, value.to_string()) {
+                eprintln!("netlab: {path}: {error}");
+            }
+        }
+    }
+}
+
+fn read(path: &str) -> Result<u64> {
+    let text = fs::read_to_string(path).with_context(|| path.to_owned())?;
+    text.trim().parse().with_context(|| path.to_owned())
+}
