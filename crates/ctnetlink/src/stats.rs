@@ -108,7 +108,9 @@ pub fn cpu(message: &Message<'_>) -> Result<Option<Cpu>, ParseError> {
 /// # Errors
 /// As [`global`].
 pub fn expectation_cpu(message: &Message<'_>) -> Result<Option<ExpectationCpu>, ParseError> {
-    if message.header.kind != IPCTNL_MSG_EXP_GET_STATS_CPU {
+    // Linux (6.18) answers with the number of the wrong subsystem.
+    let wrong_kind = IPCTNL_MSG_EXP_GET_STATS_CPU & 0xff | NFNL_SUBSYS_CTNETLINK << 8;
+    if ![IPCTNL_MSG_EXP_GET_STATS_CPU, wrong_kind].contains(&message.header.kind) {
         return Ok(None);
     }
     let mut cpu = ExpectationCpu {

@@ -1,4 +1,7 @@
 //! Conditions that the kernel tests while it dumps or flushes.
+//!
+//! Kernels up to at least 6.18 compare the IPv6 addresses of a tuple filter the wrong way round: they
+//! tell every entry but the wanted ones. So these addresses are never sent.
 
 use std::net::IpAddr;
 
@@ -18,6 +21,15 @@ const ICMP_ID: u32 = 0x100;
 /// The ICMPv6 flags are the ICMP flags moved by this many bits.
 const ICMPV6_SHIFT: u32 = 3;
 
+/// What becomes of conditions that the kernel cannot be trusted with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Untrusted {
+    /// Left out: the caller gets more than it asked for.
+    Omit,
+    /// Announced without a value, which the kernel refuses: nothing is deleted by mistake.
+    Refuse,
+}
+
 impl DumpFilter {
     /// The family asked for, else the one that the addresses imply.
     pub(super) fn effective_family(&self) -> Option<Family> {
@@ -25,7 +37,7 @@ impl DumpFilter {
             .or_else(|| self.tuple.as_ref().and_then(TupleFilter::family))
     }
 
-    pub(super) fn write(&self, out: &mut Emitter<'_>) {
+    pub(super) fn write(&self, out: &mut Emitter<'_>, untrusted: Untrusted) {
         if let Some((mark, mask)) = self.mark {
             out.u32(CTA_MARK, mark);
             out.u32(CTA_MARK_MASK, mask);
@@ -38,7 +50,7 @@ impl DumpFilter {
             out.u16(CTA_ZONE, zone);
         }
         if let Some(tuple) = &self.tuple {
-            tuple.write(out, self.effective_family());
+            tuple.write(out, self.effective_family(), untrusted);
         }
     }
 }
@@ -54,8 +66,9 @@ impl TupleFilter {
         })
     }
 
-    fn write(&self, out: &mut Emitter<'_>, family: Option<Family>) {
-        let flags = [self.orig.flags(family), self.reply.flags(family)];
+    fn write(&self, out: &mut Emitter<'_>, family: Option<Family>, untrusted: Untrusted) {
+        let tuples = [&self.orig, &self.reply];
+        let flags = tuples.map(|tuple| tuple.flags(family, untrusted));
         if flags == [0, 0] {
             return;
         }
@@ -68,8 +81,13 @@ impl TupleFilter {
             out.quad(kind, flags.to_ne_bytes());
         }
         out.close(nest);
-        self.orig.write(out, CTA_TUPLE_ORIG, family);
-        self.reply.write(out, CTA_TUPLE_REPLY, family);
+        let [orig_flags, reply_flags] = flags;
+        if orig_flags != 0 {
+            self.orig.write(out, CTA_TUPLE_ORIG, family);
+        }
+        if reply_flags != 0 {
+            self.reply.write(out, CTA_TUPLE_REPLY, family);
+        }
     }
 }
 
@@ -82,15 +100,18 @@ impl TupleMatch {
         }
     }
 
-    fn flags(&self, family: Option<Family>) -> u32 {
+    fn flags(&self, family: Option<Family>, untrusted: Untrusted) -> u32 {
+        let sent = |addr: Option<IpAddr>| {
+            addr.is_some_and(|addr| addr.is_ipv4() || untrusted == Untrusted::Refuse)
+        };
         let shift = if self.is_v6_icmp(family) {
             ICMPV6_SHIFT
         } else {
             0
         };
         [
-            (self.src.is_some(), IP_SRC),
-            (self.dst.is_some(), IP_DST),
+            (sent(self.src), IP_SRC),
+            (sent(self.dst), IP_DST),
             (self.proto.is_some(), PROTO_NUM),
             (self.sport.is_some(), SRC_PORT),
             (self.dport.is_some(), DST_PORT),
@@ -104,14 +125,20 @@ impl TupleMatch {
     }
 
     fn write(&self, out: &mut Emitter<'_>, kind: u16, family: Option<Family>) {
-        if self.flags(family) == 0 {
-            return;
-        }
         let outer = out.nest(kind);
-        if self.src.is_some() || self.dst.is_some() {
+        let v4 = |addr: Option<IpAddr>| match addr {
+            Some(IpAddr::V4(addr)) => Some(addr.octets()),
+            _ => None,
+        };
+        let (src, dst) = (v4(self.src), v4(self.dst));
+        if src.is_some() || dst.is_some() {
             let nest = out.nest(CTA_TUPLE_IP);
-            address(out, self.src, CTA_IP_V4_SRC, CTA_IP_V6_SRC);
-            address(out, self.dst, CTA_IP_V4_DST, CTA_IP_V6_DST);
+            if let Some(addr) = src {
+                out.quad(CTA_IP_V4_SRC, addr);
+            }
+            if let Some(addr) = dst {
+                out.quad(CTA_IP_V4_DST, addr);
+            }
             out.close(nest);
         }
         let nest = out.nest(CTA_TUPLE_PROTO);
@@ -136,13 +163,5 @@ impl TupleMatch {
         }
         out.close(nest);
         out.close(outer);
-    }
-}
-
-fn address(out: &mut Emitter<'_>, addr: Option<IpAddr>, v4: u16, v6: u16) {
-    match addr {
-        Some(IpAddr::V4(addr)) => out.quad(v4, addr.octets()),
-        Some(IpAddr::V6(addr)) => out.bytes(v6, &addr.octets()),
-        None => {}
     }
 }
