@@ -1,76 +1,43 @@
 //! The synchronisation protocol between firewalls, version 1, byte for byte.
 //!
-//! A [`Packet`] is one message: header and body. [`decode`] reads the next one of a datagram or stream,
-//! [`encode`] appends one. [`Frame`] packs messages into datagrams. It knows nothing of sequence
-//! tracking, acknowledgements or caches.
+//! [`decode::split`] takes the next message off a datagram or stream and [`decode::RawMessage`] reads its
+//! payload; [`encode`] appends messages to a buffer; [`frame`] packs them into datagrams. It knows nothing
+//! of sequence tracking, acknowledgements or caches.
+//!
+//! All multi-byte fields are big-endian but three: `SPAT_PORT`, `DPAT_PORT` and `ICMP_ID` are
+//! little-endian, because the original swaps them once too often and runs on little-endian machines.
+//!
+//! Header, 8 bytes:
+//!
+//! | offset | size | field |
+//! |---|---|---|
+//! | 0 | 1 | version (high nibble, 1), type (low nibble) |
+//! | 1 | 1 | flags |
+//! | 2 | 2 | length, header and attributes with their padding |
+//! | 4 | 4 | sequence number |
+//!
+//! Control messages with ACK, NACK or RESYNC go on with two 32-bit numbers, `from` and `to`; data messages
+//! with attributes: length (16 bits, header included, padding not), number (16 bits), payload, padding to
+//! four bytes.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::arithmetic_side_effects
+    )
+)]
 
-use flow::{Expectation, Flow};
+pub mod attr;
+pub mod decode;
+pub mod encode;
+pub mod frame;
+pub mod message;
 
-/// Header flags.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flags(pub u8);
-
-impl Flags {
-    /// Ask for everything.
-    pub const RESYNC: Self = Self(0x02);
-    /// These messages are missing.
-    pub const NACK: Self = Self(0x04);
-    /// These messages have arrived.
-    pub const ACK: Self = Self(0x08);
-    /// Nothing to say.
-    pub const ALIVE: Self = Self(0x10);
-    /// The sender has just started.
-    pub const HELLO: Self = Self(0x20);
-    /// The receiver knows that the sender has just started.
-    pub const HELLO_BACK: Self = Self(0x40);
-}
-
-/// What a data message says about an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// It is new.
-    New,
-    /// It changed.
-    Update,
-    /// It is gone.
-    Delete,
-}
-
-/// What a message carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(clippy::large_enum_variant)]
-pub enum Body {
-    /// A connection.
-    Flow(Change, Flow),
-    /// An expectation.
-    Expectation(Change, Expectation),
-    /// Control, meaning given by the flags; inclusive range for ACK and NACK, 0 and 0 for RESYNC.
-    Control {
-        /// First number.
-        from: u32,
-        /// Last number.
-        to: u32,
-    },
-}
-
-/// One message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Packet {
-    /// Sequence number.
-    pub seq: u32,
-    /// Flags.
-    pub flags: Flags,
-    /// Body.
-    pub body: Body,
-}
-
-/// How entries are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EncodeOptions {
-    /// Send the remaining timeout (not with `CommitTimeout`).
-    pub timeout: bool,
-    /// Send TCP window scales (`TCPWindowTracking`).
-    pub window_scale: bool,
-}
+pub use decode::{Carrier, FramingError, PayloadError, RawMessage, Split, split};
+pub use encode::EncodeOptions;
+pub use frame::{Frame, Pushed, StreamBuffer};
+pub use message::{Change, Flags, Kind};
