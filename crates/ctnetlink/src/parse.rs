@@ -10,8 +10,8 @@ use crate::{
     Message,
     uapi::{
         CTA_SECCTX, CTA_SECCTX_NAME, CTA_TUPLE_ORIG, CTA_ZONE, IPCTNL_MSG_CT_DELETE,
-        IPCTNL_MSG_CT_NEW, IPCTNL_MSG_EXP_DELETE, IPCTNL_MSG_EXP_NEW, NLM_F_CREATE, NLMSG_DONE,
-        NLMSG_ERROR,
+        IPCTNL_MSG_CT_NEW, IPCTNL_MSG_EXP_DELETE, IPCTNL_MSG_EXP_NEW, NFNL_SUBSYS_CTNETLINK,
+        NLM_F_CREATE, NLMSG_DONE, NLMSG_ERROR,
     },
 };
 
@@ -107,7 +107,7 @@ pub fn event(message: &Message<'_>) -> Result<Option<Event>, ParseError> {
         _ => return Ok(None),
     };
     Ok(Some(
-        if message.header.subsystem() == crate::uapi::NFNL_SUBSYS_CTNETLINK {
+        if message.header.subsystem() == NFNL_SUBSYS_CTNETLINK {
             Event::Flow(kind, entry::flow(message)?)
         } else {
             Event::Expectation(kind, expectation::expectation(message)?)
@@ -147,6 +147,14 @@ pub fn reply(message: &Message<'_>) -> Result<Reply, ParseError> {
 /// # Errors
 /// As [`event`].
 pub fn original_tuple(message: &Message<'_>) -> Result<Key, ParseError> {
+    let missing = ParseError::Missing {
+        kind: message.header.kind,
+        attr: CTA_TUPLE_ORIG,
+    };
+    // Expectations use the same number for the tuple of their master.
+    if message.header.subsystem() != NFNL_SUBSYS_CTNETLINK {
+        return Err(missing);
+    }
     let (mut tuple, mut zone, mut tuple_zone) = (None, None, None);
     for attr in message.attrs()? {
         let attr = attr?;
@@ -160,10 +168,7 @@ pub fn original_tuple(message: &Message<'_>) -> Result<Key, ParseError> {
             _ => {}
         }
     }
-    let tuple = tuple.ok_or(ParseError::Missing {
-        kind: message.header.kind,
-        attr: CTA_TUPLE_ORIG,
-    })?;
+    let tuple = tuple.ok_or(missing)?;
     let zone = zone.or(tuple_zone).unwrap_or(0);
     Ok(Key { tuple, zone })
 }
@@ -183,4 +188,133 @@ pub fn secctx<'a>(message: &Message<'a>) -> Option<&'a [u8]> {
 fn error_code(message: &Message<'_>) -> Option<i32> {
     let code = i32::from_ne_bytes(*message.payload.first_chunk()?);
     Some(code.saturating_neg().max(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Header, attr::Emitter, emit, messages, uapi::CTA_STATUS};
+    use flow::{Addrs, Expectation, L4, Status, Tuple, Zone};
+
+    fn tuple() -> Tuple {
+        Tuple {
+            addrs: Addrs::new("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()).unwrap(),
+            proto: 17,
+            l4: L4::Ports { src: 1, dst: 2 },
+        }
+    }
+
+    fn only(bytes: &[u8]) -> Message<'_> {
+        messages(bytes).next().unwrap().unwrap()
+    }
+
+    fn emitted(kind: u16, fill: impl FnOnce(&mut Emitter<'_>)) -> Vec<u8> {
+        let mut buf = Vec::new();
+        let header = Header {
+            kind,
+            ..Header::default()
+        };
+        let mut out = Emitter::new(&mut buf, header, 2, 0);
+        fill(&mut out);
+        out.finish();
+        buf
+    }
+
+    #[test]
+    fn a_flow_without_an_original_tuple_is_an_error() {
+        let bytes = emitted(0x100, |out| {
+            crate::write::tuple(out, crate::uapi::CTA_TUPLE_REPLY, &tuple(), 0);
+        });
+        let missing = ParseError::Missing {
+            kind: 0x100,
+            attr: 1,
+        };
+        assert_eq!(event(&only(&bytes)), Err(missing));
+        assert_eq!(reply(&only(&bytes)), Err(missing));
+        assert_eq!(original_tuple(&only(&bytes)), Err(missing));
+    }
+
+    #[test]
+    fn attributes_before_the_original_tuple_count() {
+        let bytes = emitted(0x102, |out| {
+            out.u16(CTA_ZONE, 5);
+            out.u32(CTA_STATUS, 8);
+            crate::write::tuple(out, CTA_TUPLE_ORIG, &tuple(), 0);
+            out.u32(999, 1);
+        });
+        let Ok(Some(Event::Flow(EventKind::Destroy, flow))) = event(&only(&bytes)) else {
+            panic!();
+        };
+        assert_eq!(flow.status, Some(Status(8)));
+        assert_eq!(flow.zone, Zone::both(5));
+        assert_eq!(original_tuple(&only(&bytes)), Ok(flow.key()));
+    }
+
+    #[test]
+    fn an_expectation_has_no_key_of_its_own() {
+        let mut buf = Vec::new();
+        let expectation = Expectation::new(tuple(), tuple(), tuple());
+        let header = Header::expectation_event(EventKind::New, 0);
+        emit::expectation(&mut buf, header, &expectation);
+        assert!(original_tuple(&only(&buf)).is_err());
+    }
+
+    #[test]
+    fn verdicts_and_ends_have_positive_error_numbers() {
+        let mut buf = Vec::new();
+        emit::verdict(&mut buf, 4, 9, 17);
+        emit::verdict(&mut buf, 5, 9, 0);
+        emit::done(&mut buf, 6, 9, 0);
+        emit::done(&mut buf, 7, 9, 4);
+        let told: Vec<_> = messages(&buf)
+            .map(Result::unwrap)
+            .map(|m| (m.header.seq, reply(&m).unwrap()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (4, Reply::Verdict { errno: 17 }),
+                (5, Reply::Verdict { errno: 0 }),
+                (6, Reply::Done { errno: 0 }),
+                (7, Reply::Done { errno: 4 })
+            ]
+        );
+        assert_eq!(event(&only(&buf)), Ok(None));
+    }
+
+    #[test]
+    fn messages_of_other_subsystems_are_no_events() {
+        let bytes = emitted(0xa00, |_| {});
+        assert_eq!(event(&only(&bytes)), Ok(None));
+        assert_eq!(reply(&only(&bytes)), Ok(Reply::Other));
+    }
+
+    #[test]
+    fn a_security_context_is_borrowed_without_its_nul() {
+        let bytes = emitted(0x100, |out| {
+            let nest = out.nest(CTA_SECCTX);
+            out.name(CTA_SECCTX_NAME, b"system_u");
+            out.close(nest);
+        });
+        assert_eq!(secctx(&only(&bytes)), Some(&b"system_u"[..]));
+        assert_eq!(secctx(&only(&emitted(0x100, |_| {}))), None);
+    }
+
+    #[test]
+    fn an_attribute_of_the_wrong_size_is_an_error_that_says_where() {
+        let bytes = emitted(0x100, |out| {
+            crate::write::tuple(out, CTA_TUPLE_ORIG, &tuple(), 0);
+            out.u16(CTA_STATUS, 8);
+        });
+        let offset = bytes.len() - 4;
+        assert_eq!(
+            event(&only(&bytes)),
+            Err(ParseError::Length {
+                attr: CTA_STATUS,
+                offset,
+                got: 2,
+                want: 4
+            })
+        );
+    }
 }

@@ -5,4 +5,5 @@ mod expectations;
 mod filters;
 mod flows;
 mod lab;
+mod record;
 mod requests;
