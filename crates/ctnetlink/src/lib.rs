@@ -6,6 +6,7 @@
 //!
 //! Reading order: [`attr`], [`message`], [`parse`], [`emit`], [`request`], [`stats`], [`bpf`], `socket`.
 
+#![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
     deny(

@@ -9,9 +9,9 @@ use flow::{Expectation, Flow, Key};
 use crate::{
     Message,
     uapi::{
-        CTA_SECCTX, CTA_SECCTX_NAME, CTA_TUPLE_ORIG, CTA_ZONE, IPCTNL_MSG_CT_DELETE,
-        IPCTNL_MSG_CT_NEW, IPCTNL_MSG_EXP_DELETE, IPCTNL_MSG_EXP_NEW, NFNL_SUBSYS_CTNETLINK,
-        NLM_F_CREATE, NLMSG_DONE, NLMSG_ERROR,
+        CTA_SECCTX, CTA_SECCTX_NAME, CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_ZONE,
+        IPCTNL_MSG_CT_DELETE, IPCTNL_MSG_CT_NEW, IPCTNL_MSG_EXP_DELETE, IPCTNL_MSG_EXP_NEW,
+        NFNL_SUBSYS_CTNETLINK, NLM_F_CREATE, NLMSG_DONE, NLMSG_ERROR,
     },
 };
 
@@ -106,13 +106,18 @@ pub fn event(message: &Message<'_>) -> Result<Option<Event>, ParseError> {
         IPCTNL_MSG_CT_DELETE | IPCTNL_MSG_EXP_DELETE => EventKind::Destroy,
         _ => return Ok(None),
     };
-    Ok(Some(
-        if message.header.subsystem() == NFNL_SUBSYS_CTNETLINK {
-            Event::Flow(kind, entry::flow(message)?)
-        } else {
-            Event::Expectation(kind, expectation::expectation(message)?)
-        },
-    ))
+    if message.header.subsystem() != NFNL_SUBSYS_CTNETLINK {
+        let expectation = expectation::expectation(message)?;
+        return Ok(Some(Event::Expectation(kind, expectation)));
+    }
+    let start = entry::start(message)?;
+    let mut event = Ok(Some(Event::Flow(kind, start.flow())));
+    if let Ok(Some(Event::Flow(_, flow))) = &mut event
+        && let Err(error) = entry::fill(flow, start, message)
+    {
+        event = Err(error);
+    }
+    event
 }
 
 /// Reads an answer.
@@ -122,7 +127,16 @@ pub fn event(message: &Message<'_>) -> Result<Option<Event>, ParseError> {
 #[inline]
 pub fn reply(message: &Message<'_>) -> Result<Reply, ParseError> {
     Ok(match message.header.kind {
-        IPCTNL_MSG_CT_NEW | IPCTNL_MSG_CT_DELETE => Reply::Flow(entry::flow(message)?),
+        IPCTNL_MSG_CT_NEW | IPCTNL_MSG_CT_DELETE => {
+            let start = entry::start(message)?;
+            let mut reply = Ok(Reply::Flow(start.flow()));
+            if let Ok(Reply::Flow(flow)) = &mut reply
+                && let Err(error) = entry::fill(flow, start, message)
+            {
+                reply = Err(error);
+            }
+            return reply;
+        }
         IPCTNL_MSG_EXP_NEW | IPCTNL_MSG_EXP_DELETE => {
             Reply::Expectation(expectation::expectation(message)?)
         }
@@ -165,6 +179,9 @@ pub fn original_tuple(message: &Message<'_>) -> Result<Key, ParseError> {
                 tuple_zone = parts.zone;
             }
             CTA_ZONE => zone = Some(attr.u16()?),
+            // The kernel writes the tuples first, then the zone.
+            CTA_TUPLE_REPLY => {}
+            _ if tuple.is_some() => break,
             _ => {}
         }
     }
@@ -223,7 +240,7 @@ mod tests {
     #[test]
     fn a_flow_without_an_original_tuple_is_an_error() {
         let bytes = emitted(0x100, |out| {
-            crate::write::tuple(out, crate::uapi::CTA_TUPLE_REPLY, &tuple(), 0);
+            crate::write::tuple(out, CTA_TUPLE_REPLY, &tuple(), 0);
         });
         let missing = ParseError::Missing {
             kind: 0x100,

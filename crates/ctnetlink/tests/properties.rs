@@ -39,6 +39,16 @@ proptest! {
         }
     }
 
+    /// Tuples as the kernel writes them are read at a stroke, others attribute by attribute.
+    #[test]
+    fn a_tuple_without_nested_flags_means_the_same(flow in common::flows()) {
+        let mut buf = Vec::new();
+        emit::flow(&mut buf, Header::flow_event(EventKind::New, 0), &flow);
+        let kind = &mut buf[26..28];
+        kind.copy_from_slice(&1u16.to_ne_bytes());
+        prop_assert_eq!(only_event(&buf), Event::Flow(EventKind::New, flow));
+    }
+
     #[test]
     fn an_expectation_survives_emit_and_parse(expectation in common::expectations()) {
         for kind in [EventKind::New, EventKind::Update, EventKind::Destroy] {

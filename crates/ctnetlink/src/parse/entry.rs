@@ -2,7 +2,7 @@
 
 use flow::{
     Counters, Dccp, Flow, HelperName, Labels, Nat, ProtoInfo, Sctp, SeqAdj, Status, Synproxy, Tcp,
-    TcpFlags, TcpState, Timestamp, Zone,
+    TcpFlags, TcpState, Timestamp, Tuple, Zone,
 };
 
 use super::tuple;
@@ -12,42 +12,59 @@ use crate::{
     uapi::*,
 };
 
-#[inline]
-pub(super) fn flow(message: &Message<'_>) -> Result<Flow, ParseError> {
-    let mut attrs = message.attrs()?;
-    let (mut flow, passed_over) = begin(&mut attrs, message)?;
-    if passed_over {
-        // Something stood before the original tuple: the kernel never does that, others may.
-        for attr in message.attrs()? {
-            take(&mut flow, attr?, message)?;
-        }
-    } else {
-        for attr in attrs {
-            take(&mut flow, attr?, message)?;
-        }
-    }
-    Ok(flow)
+/// The original tuple of a message and everything else that is to be read.
+pub(super) struct Start<'a> {
+    tuple: Tuple,
+    zone: u16,
+    rest: Attrs<'a>,
 }
 
-/// Looks for the original tuple; tells whether other attributes were passed over.
+impl Start<'_> {
+    /// An entry of which only the key is known yet.
+    #[inline(always)]
+    pub(super) fn flow(&self) -> Flow {
+        let mut flow = Flow::new(self.tuple);
+        flow.zone.orig = self.zone;
+        flow
+    }
+}
+
+/// Finds the original tuple, which the kernel writes first.
 #[inline(always)]
-fn begin(attrs: &mut Attrs<'_>, message: &Message<'_>) -> Result<(Flow, bool), ParseError> {
-    let missing = ParseError::Missing {
+pub(super) fn start<'a>(message: &Message<'a>) -> Result<Start<'a>, ParseError> {
+    let mut attrs = message.attrs()?;
+    let mut passed_over = false;
+    while let Some(attr) = attrs.next() {
+        let attr = attr?;
+        if attr.kind != CTA_TUPLE_ORIG {
+            passed_over = true;
+            continue;
+        }
+        let parts = tuple::parts(attr)?;
+        let Some(tuple) = parts.tuple() else { break };
+        return Ok(Start {
+            tuple,
+            zone: parts.zone.unwrap_or(0),
+            rest: if passed_over { message.attrs()? } else { attrs },
+        });
+    }
+    Err(ParseError::Missing {
         kind: message.header.kind,
         attr: CTA_TUPLE_ORIG,
-    };
-    let mut passed_over = false;
-    for attr in attrs {
-        let attr = attr?;
-        if attr.kind == CTA_TUPLE_ORIG {
-            let parts = tuple::parts(attr)?;
-            let mut flow = Flow::new(parts.tuple().ok_or(missing)?);
-            flow.zone.orig = parts.zone.unwrap_or(0);
-            return Ok((flow, passed_over));
-        }
-        passed_over = true;
+    })
+}
+
+/// Reads the rest into `flow`, in place: an entry is too large to be passed around.
+#[inline(always)]
+pub(super) fn fill(
+    flow: &mut Flow,
+    start: Start<'_>,
+    message: &Message<'_>,
+) -> Result<(), ParseError> {
+    for attr in start.rest {
+        take(flow, attr?, message)?;
     }
-    Err(missing)
+    Ok(())
 }
 
 #[inline(always)]
