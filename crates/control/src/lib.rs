@@ -1,1 +1,27 @@
-//! Placeholder.
+//! The control socket's requests and the texts that answer them.
+//!
+//! Numbers and entries in, bytes out. Every text is the original's, byte for byte: scripts read it.
+//! Nothing here opens a socket, asks a clock or holds state; a dump is rendered one entry at a time, so
+//! that a table of any size needs no memory.
+//!
+//! Reading order: [`request`], [`stats`], [`dump`], [`xml`], [`statslog`].
+
+#![forbid(unsafe_code)]
+
+/// Appends formatted text to a `Vec<u8>`; writing to a vector cannot fail.
+macro_rules! put {
+    ($out:expr, $($arg:tt)*) => {{
+        use std::io::Write as _;
+        let _ = write!($out, $($arg)*);
+    }};
+}
+
+mod bytes;
+pub mod dump;
+mod names;
+pub mod request;
+pub mod stats;
+pub mod statslog;
+pub mod xml;
+
+pub use request::{Answer, Dump, Format, Page, Request, Side, Table};

@@ -1,0 +1,214 @@
+//! Entries as lines of words: `-i`, `-e`, and the kernel's table where there is no internal cache.
+
+use flow::{Counters, Expectation, Flow, L4, Status, Tuple, protocol};
+
+use crate::bytes::put_name;
+use crate::names::{protocol_name, state_name};
+use crate::request::Side;
+
+/// How long an entry has been in its cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lifetime {
+    /// Seconds since it was put there.
+    pub active_s: u64,
+    /// Seconds until it is removed unless the peer repeats it; only in ALARM mode and only of the peer's
+    /// entries.
+    pub expires_s: Option<u64>,
+}
+
+/// Appends the line of a cached connection.
+///
+/// Of the peer's entries the original direction alone: the reply is not transmitted.
+pub fn flow(out: &mut Vec<u8>, flow: &Flow, side: Side, lifetime: Lifetime) {
+    let parts = match side {
+        Side::Internal => Parts {
+            reply: true,
+            ..Parts::default()
+        },
+        Side::External => Parts::default(),
+    };
+    entry(out, flow, parts);
+    end(out, lifetime);
+}
+
+/// Appends the line of a cached expectation.
+pub fn expectation(out: &mut Vec<u8>, expectation: &Expectation, lifetime: Lifetime) {
+    expectation_body(out, expectation);
+    end(out, lifetime);
+}
+
+/// Appends the line of an entry of the kernel, for `-i` without internal cache. `now_s` is the time in
+/// seconds since 1970.
+pub fn kernel_flow(out: &mut Vec<u8>, flow: &Flow, now_s: u64) {
+    let parts = Parts {
+        reply: true,
+        timeout: true,
+        counters: true,
+        zone: true,
+        now_s: Some(now_s),
+    };
+    entry(out, flow, parts);
+    if let Some(use_count) = flow.use_count {
+        put!(out, " use={use_count}");
+    }
+    out.push(b'\n');
+}
+
+/// Appends the line of an expectation of the kernel, for `-i expect` without internal cache.
+pub fn kernel_expectation(out: &mut Vec<u8>, expectation: &Expectation) {
+    if let Some(timeout_s) = expectation.timeout_s {
+        put!(out, "{timeout_s} ");
+    }
+    expectation_body(out, expectation);
+    out.push(b'\n');
+}
+
+/// The parts of an entry that only some listings show.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Parts {
+    pub(crate) reply: bool,
+    pub(crate) timeout: bool,
+    pub(crate) counters: bool,
+    pub(crate) zone: bool,
+    /// Show the age by this clock, for entries with a timestamp.
+    pub(crate) now_s: Option<u64>,
+}
+
+/// Appends an entry without what follows it on its line.
+pub(crate) fn entry(out: &mut Vec<u8>, flow: &Flow, parts: Parts) {
+    put!(
+        out,
+        "{:<8} {}",
+        protocol_name(flow.orig.proto),
+        flow.orig.proto
+    );
+    if let (true, Some(timeout_s)) = (parts.timeout, flow.timeout_s) {
+        put!(out, " {timeout_s}");
+    }
+    if let Some(state) = state_name(&flow.proto) {
+        put!(out, " {state}");
+    }
+    let zones_differ = flow.zone.orig != flow.zone.reply;
+    direction(out, &flow.orig, flow.counters_orig, parts);
+    if parts.zone && zones_differ && flow.zone.orig != 0 {
+        put!(out, " zone-orig={}", flow.zone.orig);
+    }
+    if flow
+        .status
+        .is_some_and(|status| !status.contains(Status::SEEN_REPLY))
+    {
+        put!(out, " [UNREPLIED]");
+    }
+    if let (true, Some(reply)) = (parts.reply, &flow.reply) {
+        direction(out, reply, flow.counters_reply, parts);
+        if parts.zone && zones_differ && flow.zone.reply != 0 {
+            put!(out, " zone-reply={}", flow.zone.reply);
+        }
+    }
+    if let Some(word) = fate(flow.status_bits()) {
+        put!(out, " [{word}]");
+    }
+    if let Some(mark) = flow.mark {
+        put!(out, " mark={mark}");
+    }
+    if parts.zone && !zones_differ && flow.zone.orig != 0 {
+        put!(out, " zone={}", flow.zone.orig);
+    }
+    if let (Some(now_s), Some(timestamp)) = (parts.now_s, flow.timestamp) {
+        let until_s = timestamp
+            .stop_ns
+            .map_or(now_s, |stop_ns| stop_ns / 1_000_000_000);
+        put!(
+            out,
+            " delta-time={}",
+            until_s.saturating_sub(timestamp.start_ns / 1_000_000_000)
+        );
+    }
+    if let Some(helper) = &flow.helper {
+        put!(out, " helper=");
+        put_name(out, helper.as_bytes());
+    }
+}
+
+/// What will keep the entry, or has taken it over.
+fn fate(status: Status) -> Option<&'static str> {
+    if status.contains(Status::HW_OFFLOAD) {
+        Some("HW_OFFLOAD")
+    } else if status.contains(Status::OFFLOAD) {
+        Some("OFFLOAD")
+    } else if status.contains(Status::ASSURED) {
+        Some("ASSURED")
+    } else {
+        None
+    }
+}
+
+fn direction(out: &mut Vec<u8>, tuple: &Tuple, counters: Option<Counters>, parts: Parts) {
+    put!(out, " src={} dst={}", tuple.src(), tuple.dst());
+    layer4(out, tuple);
+    if let (true, Some(counters)) = (parts.counters, counters) {
+        put!(
+            out,
+            " packets={} bytes={}",
+            counters.packets,
+            counters.bytes
+        );
+    }
+}
+
+fn layer4(out: &mut Vec<u8>, tuple: &Tuple) {
+    match tuple.l4 {
+        L4::None => {}
+        L4::Ports { src, dst } if tuple.proto == protocol::GRE => {
+            put!(out, " srckey=0x{src:x} dstkey=0x{dst:x}");
+        }
+        L4::Ports { src, dst } => put!(out, " sport={src} dport={dst}"),
+        L4::Icmp {
+            id,
+            icmp_type,
+            code,
+        } => put!(out, " type={icmp_type} code={code} id={id}"),
+    }
+}
+
+fn expectation_body(out: &mut Vec<u8>, expectation: &Expectation) {
+    put!(out, "proto={}", expectation.tuple.proto);
+    for (prefix, tuple) in [
+        ("", &expectation.tuple),
+        ("mask-", &expectation.mask),
+        ("master-", &expectation.master),
+    ] {
+        put!(
+            out,
+            " {prefix}src={} {prefix}dst={}",
+            tuple.src(),
+            tuple.dst()
+        );
+        layer4(out, tuple);
+    }
+    expectation_flags(out, expectation.flags.unwrap_or_default());
+    if let Some(class) = expectation.class {
+        put!(out, " class={class}");
+    }
+    if let Some(helper) = &expectation.helper {
+        put!(out, " helper=");
+        put_name(out, helper.as_bytes());
+    }
+}
+
+fn expectation_flags(out: &mut Vec<u8>, flags: u32) {
+    let mut separator = ' ';
+    for (bit, name) in [(1, "PERMANENT"), (2, "INACTIVE"), (4, "USERSPACE")] {
+        if flags & bit != 0 {
+            put!(out, "{separator}{name}");
+            separator = ',';
+        }
+    }
+}
+
+fn end(out: &mut Vec<u8>, lifetime: Lifetime) {
+    if let Some(expires_s) = lifetime.expires_s {
+        put!(out, " [expires in {expires_s}s]");
+    }
+    put!(out, " [active since {}s]\n", lifetime.active_s);
+}

@@ -1,0 +1,332 @@
+//! The requests of the control socket.
+//!
+//! A client sends four bytes, a number in host byte order, and reads text until the end.
+
+use engine::Command;
+use engine::api::{Caches, Scope};
+
+/// Everything a client can ask for. The values are those on the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Request {
+    /// `-F ct`.
+    FlushKernel = 0,
+    /// `-R ct`.
+    ResyncFromKernel = 1,
+    /// `-i`.
+    DumpInternal = 16,
+    /// `-e`.
+    DumpExternal = 17,
+    /// `-c ct`.
+    Commit = 18,
+    /// Empty both caches; no client sends it.
+    FlushBothCaches = 19,
+    /// `-k`.
+    Kill = 20,
+    /// `-s`.
+    Statistics = 21,
+    /// `-B`.
+    SendBulk = 22,
+    /// `-n`.
+    RequestResync = 23,
+    /// `-i -x`.
+    DumpInternalXml = 24,
+    /// `-e -x`.
+    DumpExternalXml = 25,
+    /// `-t`.
+    SchedulePurge = 26,
+    /// `-s network`.
+    StatisticsNetwork = 28,
+    /// `-s cache`.
+    StatisticsCache = 29,
+    /// `-s runtime`.
+    StatisticsRuntime = 30,
+    /// `-s link`.
+    StatisticsLink = 31,
+    /// `-s rsqueue`.
+    StatisticsResendQueue = 32,
+    /// `-f internal`.
+    FlushInternal = 33,
+    /// `-f external`.
+    FlushExternal = 34,
+    /// `-s process`.
+    StatisticsProcess = 35,
+    /// `-s queue`.
+    StatisticsQueue = 36,
+    /// `-s expect`.
+    StatisticsExpectations = 37,
+    /// `-F expect`.
+    FlushKernelExpectations = 38,
+    /// `-R expect`.
+    ResyncExpectationsFromKernel = 39,
+    /// `-i expect`.
+    DumpInternalExpectations = 40,
+    /// `-e expect`.
+    DumpExternalExpectations = 41,
+    /// `-c expect`.
+    CommitExpectations = 42,
+    /// `-F`.
+    FlushKernelAll = 43,
+    /// `-R`.
+    ResyncAllFromKernel = 44,
+    /// `-f`.
+    FlushCaches = 45,
+    /// `-c`.
+    CommitAll = 46,
+    /// `-i expect -x`.
+    DumpInternalExpectationsXml = 47,
+    /// `-e expect -x`.
+    DumpExternalExpectationsXml = 48,
+}
+
+/// A page of statistics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Page {
+    /// `-s`.
+    General,
+    /// `-s network`.
+    Network,
+    /// `-s cache`.
+    Cache,
+    /// `-s runtime`.
+    Runtime,
+    /// `-s link`.
+    Link,
+    /// `-s rsqueue`.
+    ResendQueue,
+    /// `-s process`.
+    Process,
+    /// `-s queue`.
+    Queue,
+    /// `-s expect`.
+    Expectations,
+}
+
+/// Whose entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The own kernel's.
+    Internal,
+    /// The peer's.
+    External,
+}
+
+/// Which entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Table {
+    /// Connections.
+    Flows,
+    /// Expectations.
+    Expectations,
+}
+
+/// How entries are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// A line of words.
+    Plain,
+    /// An element on a line.
+    Xml,
+}
+
+/// A listing of a cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Dump {
+    /// Whose entries.
+    pub side: Side,
+    /// Which entries.
+    pub table: Table,
+    /// How they are written.
+    pub format: Format,
+}
+
+/// What a request needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The core carries out a command; the connection ends when it does.
+    Command(Command),
+    /// A page of statistics.
+    Statistics(Page),
+    /// A listing.
+    Dump(Dump),
+    /// The daemon ends.
+    Kill,
+    /// Nothing.
+    None,
+}
+
+impl Request {
+    /// All requests, by number.
+    pub const ALL: [Self; 34] = [
+        Self::FlushKernel,
+        Self::ResyncFromKernel,
+        Self::DumpInternal,
+        Self::DumpExternal,
+        Self::Commit,
+        Self::FlushBothCaches,
+        Self::Kill,
+        Self::Statistics,
+        Self::SendBulk,
+        Self::RequestResync,
+        Self::DumpInternalXml,
+        Self::DumpExternalXml,
+        Self::SchedulePurge,
+        Self::StatisticsNetwork,
+        Self::StatisticsCache,
+        Self::StatisticsRuntime,
+        Self::StatisticsLink,
+        Self::StatisticsResendQueue,
+        Self::FlushInternal,
+        Self::FlushExternal,
+        Self::StatisticsProcess,
+        Self::StatisticsQueue,
+        Self::StatisticsExpectations,
+        Self::FlushKernelExpectations,
+        Self::ResyncExpectationsFromKernel,
+        Self::DumpInternalExpectations,
+        Self::DumpExternalExpectations,
+        Self::CommitExpectations,
+        Self::FlushKernelAll,
+        Self::ResyncAllFromKernel,
+        Self::FlushCaches,
+        Self::CommitAll,
+        Self::DumpInternalExpectationsXml,
+        Self::DumpExternalExpectationsXml,
+    ];
+
+    /// What a client sent; `None` for a number that means nothing.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 4]) -> Option<Self> {
+        Self::from_number(u32::from_ne_bytes(bytes))
+    }
+
+    /// The request with this number; `None` for a number that means nothing.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|request| request.number() == number)
+    }
+
+    /// The number on the socket.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self as u32
+    }
+
+    /// What it needs.
+    #[must_use]
+    pub fn answer(self) -> Answer {
+        use Format::{Plain, Xml};
+        use Side::{External, Internal};
+        let flows = |side, format| {
+            Answer::Dump(Dump {
+                side,
+                table: Table::Flows,
+                format,
+            })
+        };
+        let expectations = |side, format| {
+            Answer::Dump(Dump {
+                side,
+                table: Table::Expectations,
+                format,
+            })
+        };
+        match self {
+            Self::FlushKernel => Answer::Command(Command::FlushKernel(Scope::Flows)),
+            Self::FlushKernelExpectations => {
+                Answer::Command(Command::FlushKernel(Scope::Expectations))
+            }
+            Self::FlushKernelAll => Answer::Command(Command::FlushKernel(Scope::All)),
+            Self::ResyncFromKernel => Answer::Command(Command::ResyncFromKernel(Scope::Flows)),
+            Self::ResyncExpectationsFromKernel => {
+                Answer::Command(Command::ResyncFromKernel(Scope::Expectations))
+            }
+            Self::ResyncAllFromKernel => Answer::Command(Command::ResyncFromKernel(Scope::All)),
+            Self::Commit => Answer::Command(Command::Commit(Scope::Flows)),
+            Self::CommitExpectations => Answer::Command(Command::Commit(Scope::Expectations)),
+            Self::CommitAll => Answer::Command(Command::Commit(Scope::All)),
+            Self::FlushBothCaches | Self::FlushCaches => {
+                Answer::Command(Command::FlushCaches(Caches::Both))
+            }
+            Self::FlushInternal => Answer::Command(Command::FlushCaches(Caches::Internal)),
+            Self::FlushExternal => Answer::Command(Command::FlushCaches(Caches::External)),
+            Self::SendBulk => Answer::Command(Command::SendBulk),
+            Self::RequestResync => Answer::Command(Command::RequestResync),
+            Self::SchedulePurge => Answer::Command(Command::SchedulePurge),
+            Self::Kill => Answer::Kill,
+            Self::DumpInternal => flows(Internal, Plain),
+            Self::DumpExternal => flows(External, Plain),
+            Self::DumpInternalXml => flows(Internal, Xml),
+            Self::DumpExternalXml => flows(External, Xml),
+            Self::DumpInternalExpectations => expectations(Internal, Plain),
+            Self::DumpExternalExpectations => expectations(External, Plain),
+            Self::DumpInternalExpectationsXml => expectations(Internal, Xml),
+            Self::DumpExternalExpectationsXml => expectations(External, Xml),
+            Self::Statistics => Answer::Statistics(Page::General),
+            Self::StatisticsNetwork => Answer::Statistics(Page::Network),
+            Self::StatisticsCache => Answer::Statistics(Page::Cache),
+            Self::StatisticsRuntime => Answer::Statistics(Page::Runtime),
+            Self::StatisticsLink => Answer::Statistics(Page::Link),
+            Self::StatisticsResendQueue => Answer::Statistics(Page::ResendQueue),
+            Self::StatisticsProcess => Answer::Statistics(Page::Process),
+            Self::StatisticsQueue => Answer::Statistics(Page::Queue),
+            Self::StatisticsExpectations => Answer::Statistics(Page::Expectations),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_number_is_the_request_of_that_number() {
+        let known: Vec<u32> = (0..=300)
+            .filter(|&n| Request::from_number(n).is_some())
+            .collect();
+        let mut expected = vec![0, 1];
+        expected.extend(16..=26);
+        expected.extend(28..=48);
+        assert_eq!(known, expected);
+        for number in known {
+            assert_eq!(Request::from_number(number).unwrap().number(), number);
+        }
+        assert_eq!(Request::from_bytes([0xff; 4]), None);
+        assert_eq!(
+            Request::from_bytes(21u32.to_ne_bytes()),
+            Some(Request::Statistics)
+        );
+    }
+
+    #[test]
+    fn the_flush_that_no_client_sends_empties_both_caches() {
+        assert_eq!(
+            Request::FlushBothCaches.answer(),
+            Answer::Command(Command::FlushCaches(Caches::Both))
+        );
+    }
+
+    #[test]
+    fn xml_differs_from_plain_in_the_format_only() {
+        for (plain, xml) in [
+            (Request::DumpInternal, Request::DumpInternalXml),
+            (Request::DumpExternal, Request::DumpExternalXml),
+            (
+                Request::DumpInternalExpectations,
+                Request::DumpInternalExpectationsXml,
+            ),
+            (
+                Request::DumpExternalExpectations,
+                Request::DumpExternalExpectationsXml,
+            ),
+        ] {
+            let (Answer::Dump(plain), Answer::Dump(xml)) = (plain.answer(), xml.answer()) else {
+                panic!("not a dump");
+            };
+            assert_eq!((plain.format, xml.format), (Format::Plain, Format::Xml));
+            assert_eq!((plain.side, plain.table), (xml.side, xml.table));
+        }
+    }
+}
