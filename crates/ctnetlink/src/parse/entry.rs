@@ -20,12 +20,10 @@ pub(super) struct Start<'a> {
 }
 
 impl Start<'_> {
-    /// An entry of which only the key is known yet.
+    /// An entry of which only the original tuple is known yet; for [`fill`].
     #[inline(always)]
     pub(super) fn flow(&self) -> Flow {
-        let mut flow = Flow::new(self.tuple);
-        flow.zone.orig = self.zone;
-        flow
+        Flow::new(self.tuple)
     }
 }
 
@@ -61,6 +59,7 @@ pub(super) fn fill(
     start: Start<'_>,
     message: &Message<'_>,
 ) -> Result<(), ParseError> {
+    flow.zone.orig = start.zone;
     for attr in start.rest {
         take(flow, attr?, message)?;
     }
