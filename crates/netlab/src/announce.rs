@@ -1,8 +1,6 @@
-//! Telling the neighbours that an IPv4 address has moved.
-//!
-//! IPv6 needs nothing here: the namespaces have `ndisc_notify` set, so the kernel announces each address it is given.
+//! Telling the neighbours that an address has moved.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV6};
 
 use anyhow::{Context, Result};
 use nix::ifaddrs::getifaddrs;
@@ -16,19 +14,51 @@ const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_ARP: u16 = 0x0806;
 const BROADCAST: [u8; 6] = [0xff; 6];
 
-/// Sends a gratuitous ARP request for `addr` on an interface.
+/// All nodes on the link (RFC 4291).
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+
+/// Announces that `addr` lives on this interface now: by gratuitous ARP, or by an unsolicited neighbour advertisement.
 ///
 /// # Errors
 /// There is no such interface, or no permission.
-pub fn gratuitous_arp(namespace: &Namespace, interface: &str, addr: Ipv4Addr) -> Result<()> {
+pub fn announce(namespace: &Namespace, interface: &str, addr: IpAddr) -> Result<()> {
     namespace.enter(|| {
         let mac = hardware_addr(interface)?;
         let index = if_nametoindex(interface).with_context(|| interface.to_owned())?;
-        let protocol = Protocol::from(i32::from(ETHERTYPE_ARP.to_be()));
-        let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol))?;
-        socket.send_to(&frame(mac, addr), &link_addr(index)?)?;
-        Ok(())
+        match addr {
+            IpAddr::V4(addr) => gratuitous_arp(mac, index, addr),
+            IpAddr::V6(addr) => unsolicited_advertisement(mac, index, addr),
+        }
     })?
+}
+
+fn gratuitous_arp(mac: [u8; 6], index: u32, addr: Ipv4Addr) -> Result<()> {
+    let protocol = Protocol::from(i32::from(ETHERTYPE_ARP.to_be()));
+    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol))?;
+    socket.send_to(&frame(mac, addr), &link_addr(index)?)?;
+    Ok(())
+}
+
+fn unsolicited_advertisement(mac: [u8; 6], index: u32, addr: Ipv6Addr) -> Result<()> {
+    let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
+    socket.set_multicast_if_v6(index)?;
+    // Anything less could come from beyond a router and is ignored (RFC 4861, section 7.1.2).
+    socket.set_multicast_hops_v6(255)?;
+    socket.bind(&SocketAddrV6::new(addr, 0, 0, 0).into())?;
+    let everybody = SocketAddrV6::new(ALL_NODES, 0, 0, index);
+    socket.send_to(&advertisement(mac, addr), &everybody.into())?;
+    Ok(())
+}
+
+/// Neighbour advertisement of RFC 4861, section 4.4, from a router, overriding; the kernel adds the checksum.
+fn advertisement(mac: [u8; 6], addr: Ipv6Addr) -> Vec<u8> {
+    let mut message = Vec::with_capacity(32);
+    message.extend([136, 0, 0, 0]);
+    message.extend([0xa0, 0, 0, 0]);
+    message.extend(addr.octets());
+    message.extend([2, 1]);
+    message.extend(mac);
+    message
 }
 
 fn hardware_addr(interface: &str) -> Result<[u8; 6]> {
@@ -90,13 +120,18 @@ mod tests {
         let [a, b, c] = ["a", "b", "c"].map(|role| lab.namespace(role).unwrap());
         lab.switch("lan", &[&a, &b, &c]).unwrap();
         c.add_addr("lan", "10.0.0.9/24").unwrap();
+        c.add_addr("lan", "fd00::9/64").unwrap();
         for (holder, other) in [(&a, &b), (&b, &a)] {
-            // The one that loses the address falls silent, as a dead one would.
+            // The one that loses the addresses falls silent, as a dead one would.
             other.set_link("lan", false).unwrap();
             holder.set_link("lan", true).unwrap();
-            holder.add_addr("lan", "10.0.0.1/24").unwrap();
-            gratuitous_arp(holder, "lan", "10.0.0.1".parse().unwrap()).unwrap();
-            c.run("ping -c 1 -W 1 10.0.0.1").unwrap();
+            for (addr, prefix_len) in [("10.0.0.1", 24), ("fd00::1", 64)] {
+                holder
+                    .add_addr("lan", &format!("{addr}/{prefix_len}"))
+                    .unwrap();
+                announce(holder, "lan", addr.parse().unwrap()).unwrap();
+                c.run(&format!("ping -c 1 -W 1 {addr}")).unwrap();
+            }
         }
     }
 }

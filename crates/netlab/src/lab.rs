@@ -72,8 +72,6 @@ impl Lab {
             namespace.sysctl(&format!("net.ipv6.conf.{which}.accept_dad"), "0")?;
             namespace.sysctl(&format!("net.ipv6.conf.{which}.dad_transmits"), "0")?;
             namespace.sysctl(&format!("net.ipv6.conf.{which}.accept_ra"), "0")?;
-            // With 1 an address that is added is announced at once, as a router that takes over must.
-            namespace.sysctl(&format!("net.ipv6.conf.{which}.ndisc_notify"), "1")?;
         }
         namespace.set_link("lo", true)?;
         Ok(namespace)

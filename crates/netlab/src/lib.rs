@@ -4,10 +4,10 @@
 //! Everything here needs root; see [`require_root_or_skip!`].
 //!
 //! In reading order: [`lab`] (namespaces and their wiring), [`namespace`] (commands, sysctls, rules inside one),
-//! [`process`] (bounded and background commands), [`announce`] (gratuitous ARP), [`traffic`] (TCP, UDP and ping whose
+//! [`process`] (bounded and background commands), [`announce`] (addresses that move), [`traffic`] (TCP, UDP and ping whose
 //! content and gaps are checked), [`config`] (configuration texts), [`daemon`] (ours and the original behind one
 //! interface), [`listing`] (comparable lines out of listings), [`features`] (what this kernel can do),
-//! [`skip`] (why a test did not run), [`limits`] (room in the kernel's table for large tests).
+//! [`pair`] (two firewalls between a client and a server), [`skip`] (why a test did not run), [`limits`] (room in the kernel's table for large tests).
 
 pub mod announce;
 pub mod config;
@@ -17,6 +17,7 @@ pub mod lab;
 pub mod limits;
 pub mod listing;
 pub mod namespace;
+pub mod pair;
 pub mod process;
 pub mod skip;
 pub mod traffic;
@@ -26,3 +27,4 @@ pub use daemon::{Daemon, Peer};
 pub use features::Feature;
 pub use lab::Lab;
 pub use namespace::Namespace;
+pub use pair::Pair;

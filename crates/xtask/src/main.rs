@@ -1,2 +1,56 @@
-//! Placeholder.
-fn main() {}
+//! The project's commands: `cargo xtask help` lists them.
+//!
+//! In reading order: [`tools`] (programs that must be there), [`stage`] (steps with their time), [`test`], [`demo`],
+//! [`story`] (how the demo speaks).
+
+mod demo;
+mod stage;
+mod story;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const HELP: &str = "\
+cargo xtask demo [--without-sync] [--daemon PATH]
+    A firewall pair in network namespaces: the active one is killed while connections run through it; watch them go on.
+    --without-sync   the same without conntrackd: every connection must die, which proves that the demo can fail
+    --daemon PATH    another daemon that reads conntrackd.conf, for instance /usr/sbin/conntrackd
+    Exit status 0: what was to be shown has been shown.
+
+cargo xtask test [FILTER]
+    Everything that must hold: format, lints, build, all tests, simulation, documentation, dependencies.
+    With FILTER only the tests whose name contains it.
+
+cargo xtask help
+    This text.
+
+demo and test install by apt-get and cargo install what they lack, and say so. Both need root: demo refuses to run
+without it, test skips what needs network namespaces.
+";
+
+fn main() -> ExitCode {
+    match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<ExitCode> {
+    let words: Vec<_> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["demo", options @ ..] => demo::run(&demo::Options::parse(options)?),
+        ["test"] => test::run(None),
+        ["test", filter] if !filter.starts_with('-') => test::run(Some(filter)),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{HELP}");
+            Ok(ExitCode::SUCCESS)
+        }
+        [command, ..] => bail!("cannot do `{command}` like that; see `cargo xtask help`"),
+    }
+}
