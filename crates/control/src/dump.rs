@@ -89,10 +89,12 @@ pub(crate) fn entry(out: &mut Vec<u8>, flow: &Flow, parts: Parts) {
         put!(out, " {state}");
     }
     let zones_differ = flow.zone.orig != flow.zone.reply;
-    direction(out, &flow.orig, flow.counters_orig, parts);
-    if parts.zone && zones_differ && flow.zone.orig != 0 {
-        put!(out, " zone-orig={}", flow.zone.orig);
+    let own_zone = |zone: u16| (parts.zone && zones_differ && zone != 0).then_some(zone);
+    direction(out, &flow.orig);
+    if let Some(zone) = own_zone(flow.zone.orig) {
+        put!(out, " zone-orig={zone}");
     }
+    counters(out, flow.counters_orig, parts);
     if flow
         .status
         .is_some_and(|status| !status.contains(Status::SEEN_REPLY))
@@ -100,10 +102,11 @@ pub(crate) fn entry(out: &mut Vec<u8>, flow: &Flow, parts: Parts) {
         put!(out, " [UNREPLIED]");
     }
     if let (true, Some(reply)) = (parts.reply, &flow.reply) {
-        direction(out, reply, flow.counters_reply, parts);
-        if parts.zone && zones_differ && flow.zone.reply != 0 {
-            put!(out, " zone-reply={}", flow.zone.reply);
+        direction(out, reply);
+        if let Some(zone) = own_zone(flow.zone.reply) {
+            put!(out, " zone-reply={zone}");
         }
+        counters(out, flow.counters_reply, parts);
     }
     if let Some(word) = fate(flow.status_bits()) {
         put!(out, " [{word}]");
@@ -143,9 +146,12 @@ fn fate(status: Status) -> Option<&'static str> {
     }
 }
 
-fn direction(out: &mut Vec<u8>, tuple: &Tuple, counters: Option<Counters>, parts: Parts) {
+fn direction(out: &mut Vec<u8>, tuple: &Tuple) {
     put!(out, " src={} dst={}", tuple.src(), tuple.dst());
     layer4(out, tuple);
+}
+
+fn counters(out: &mut Vec<u8>, counters: Option<Counters>, parts: Parts) {
     if let (true, Some(counters)) = (parts.counters, counters) {
         put!(
             out,
