@@ -5,9 +5,9 @@ mod flow;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ::flow::{Addrs, Expectation, Flow, L4, Tuple};
+use ::flow::{Addrs, Expectation, Flow, L4, Name, Tuple};
 
-use crate::message::{Flags, HEADER_LEN, Kind, RANGE_LEN};
+use crate::message::{Body, Flags, HEADER_LEN, Kind, Packet, RANGE_LEN, VERSION};
 
 /// How the bytes travelled: what is incomplete in a stream is broken in a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,26 @@ pub enum PayloadError {
         /// What is missing.
         what: &'static str,
     },
+}
+
+/// Why a well-framed message cannot be used, in the order of the checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MessageError {
+    /// Another version of the protocol.
+    #[error("version {version}, expected 1")]
+    Version {
+        /// Version found.
+        version: u8,
+    },
+    /// A type that does not exist.
+    #[error("unknown type {number}")]
+    Kind {
+        /// Type found.
+        number: u8,
+    },
+    /// The payload cannot be used.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
 }
 
 /// What is at the start of some bytes.
@@ -160,6 +180,32 @@ impl RawMessage<'_> {
         let from = u32::from_be_bytes(*self.body.first_chunk()?);
         let to = u32::from_be_bytes(*self.body.get(4..)?.first_chunk()?);
         Some((from, to))
+    }
+
+    /// The whole message, whatever its flags: which of them go with which type is the mode's business.
+    ///
+    /// # Errors
+    /// It is of another version or type, or its payload cannot be used.
+    pub fn packet(&self) -> Result<Packet, MessageError> {
+        if self.version != VERSION {
+            let version = self.version;
+            return Err(MessageError::Version { version });
+        }
+        let number = self.kind_number;
+        let body = match self.kind().ok_or(MessageError::Kind { number })? {
+            Kind::Flow(change) => Body::Flow(change, self.flow()?),
+            Kind::Expectation(change) => Body::Expectation(change, self.expectation()?),
+            Kind::Control => {
+                let ranged = self.flags.intersects(Flags::RANGED);
+                let (from, to) = self.range().filter(|_| ranged).unwrap_or_default();
+                Body::Control { from, to }
+            }
+        };
+        Ok(Packet {
+            seq: self.seq,
+            flags: self.flags,
+            body,
+        })
     }
 
     /// The entry of a message about a connection.
@@ -270,6 +316,16 @@ fn attributes(
         bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
     }
     Ok(())
+}
+
+/// A name, NUL or not, never read beyond the attribute; an empty one is none.
+fn name<const N: usize>(a: Attribute<'_>, max: usize) -> Result<Option<Name<N>>, PayloadError> {
+    let wrong = a.wrong_length(max);
+    if a.value.len() > max {
+        return Err(wrong);
+    }
+    let name = Name::new(a.value).ok_or(wrong)?;
+    Ok((!name.as_bytes().is_empty()).then_some(name))
 }
 
 /// The parts of a tuple as they come in.

@@ -2,13 +2,16 @@
 
 use std::net::IpAddr;
 
-use flow::{Addrs, Expectation, Flow, L4, ProtoInfo, Tuple, protocol};
+use flow::{Addrs, ExpectNat, Expectation, Family, Flow, L4, ProtoInfo, Tuple, protocol};
 
 use crate::attr::{expectation as xnr, flow as nr};
-use crate::message::{Change, Flags, HEADER_LEN, Kind, RANGE_LEN, VERSION};
+use crate::message::{Body, Change, Flags, HEADER_LEN, Kind, Packet, RANGE_LEN, VERSION};
 
 /// Longest message about a connection: every attribute at its largest.
-pub const FLOW_LEN_MAX: usize = 340;
+pub const FLOW_LEN_MAX: usize = 304;
+
+/// Longest message about an expectation.
+pub const EXPECTATION_LEN_MAX: usize = 260;
 
 /// Longest names that the original's receiver takes, without NUL.
 const HELPER_LEN_MAX: usize = 11;
@@ -29,6 +32,18 @@ impl Default for EncodeOptions {
             timeout: true,
             window_scale: false,
         }
+    }
+}
+
+/// Appends a message.
+pub fn packet(buf: &mut Vec<u8>, packet: &Packet, options: EncodeOptions) {
+    let Packet { seq, flags, body } = packet;
+    match body {
+        Body::Flow(change, entry) => flow(buf, *change, *flags, *seq, entry, options),
+        Body::Expectation(change, entry) => {
+            expectation(buf, *change, *flags, *seq, entry, options);
+        }
+        Body::Control { from, to } => control(buf, *flags, *seq, *from, *to),
     }
 }
 
@@ -146,19 +161,20 @@ pub fn expectation(
     if let Some(class) = expectation.class {
         put(buf, xnr::CLASS, class.to_be_bytes());
     }
-    if let Some(nat) = &expectation.nat
-        && let Some(Tuple {
-            addrs: addrs @ Addrs::V4 { .. },
-            proto,
-            l4,
-        }) = &nat.tuple
+    if let Some(ExpectNat {
+        direction,
+        tuple: Some(to),
+    }) = &expectation.nat
     {
-        self::addrs(buf, xnr::NAT_IPV4, xnr::NAT_IPV4, addrs);
-        put(buf, xnr::NAT_L4PROTO, [*proto]);
-        if with_ports {
-            ports(buf, xnr::NAT_PORT, *l4);
+        // There is no attribute for IPv6 addresses; the rest goes out without them.
+        if to.family() == Family::Ipv4 {
+            addrs(buf, xnr::NAT_IPV4, xnr::NAT_IPV4, &to.addrs);
         }
-        put(buf, xnr::NAT_DIR, nat.direction.to_be_bytes());
+        put(buf, xnr::NAT_L4PROTO, [to.proto]);
+        if with_ports {
+            ports(buf, xnr::NAT_PORT, to.l4);
+        }
+        put(buf, xnr::NAT_DIR, direction.to_be_bytes());
     }
     if let Some(helper) = &expectation.helper {
         put_name(buf, xnr::HELPER_NAME, helper.as_bytes(), HELPER_LEN_MAX);
@@ -225,8 +241,10 @@ fn layer4(buf: &mut Vec<u8>, flow: &Flow, options: EncodeOptions) {
         }
         // The original sends stale memory where it has no ports; a zero at least says nothing.
         (proto, L4::None) if has_ports(proto) => ports(buf, nr::PORT, L4::Ports { src: 0, dst: 0 }),
-        (proto, l4) if has_ports(proto) || proto == protocol::UDPLITE => ports(buf, nr::PORT, l4),
-        _ => {}
+        // The original leaves out the ports of UDP-Lite and the keys of GRE, so that entries of two
+        // hosts collapse into one. Its receiver takes them for any protocol, keeps such entries apart
+        // and commits them with their ports.
+        (_, l4) => ports(buf, nr::PORT, l4),
     }
     match &flow.proto {
         ProtoInfo::Tcp(tcp) => {

@@ -2,6 +2,8 @@
 
 use std::ops::{BitOr, BitOrAssign};
 
+use flow::{Expectation, Flow};
+
 /// The protocol's version.
 pub const VERSION: u8 = 1;
 
@@ -123,4 +125,32 @@ impl Kind {
             Self::Control => 10,
         }
     }
+}
+
+/// What a message carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)]
+pub enum Body {
+    /// A connection.
+    Flow(Change, Flow),
+    /// An expectation.
+    Expectation(Change, Expectation),
+    /// Control, meaning given by the flags; inclusive range for ACK and NACK, else 0 and 0.
+    Control {
+        /// First number.
+        from: u32,
+        /// Last number.
+        to: u32,
+    },
+}
+
+/// One message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// Sequence number.
+    pub seq: u32,
+    /// Flags.
+    pub flags: Flags,
+    /// Body.
+    pub body: Body,
 }

@@ -24,8 +24,11 @@ fn captures() -> Vec<PathBuf> {
     paths
 }
 
+/// Bytes by connection.
+type Streams = BTreeMap<Vec<u8>, Vec<u8>>;
+
 /// The payloads of a capture: datagrams as they are, streams put together per connection.
-fn payloads(path: &Path) -> (Vec<Vec<u8>>, BTreeMap<Vec<u8>, Vec<u8>>) {
+fn payloads(path: &Path) -> (Vec<Vec<u8>>, Streams) {
     let file = std::fs::read(path).unwrap();
     assert_eq!(
         file[..4],

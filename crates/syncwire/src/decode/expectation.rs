@@ -3,7 +3,7 @@
 use flow::{Addrs, ExpectNat, Expectation, FunctionName, HelperName, Tuple};
 
 use super::flow::HELPER_LEN;
-use super::{Attribute, Parts, PayloadError, attributes};
+use super::{Attribute, Parts, PayloadError, attributes, name};
 use crate::attr::expectation as nr;
 
 /// Longest payload of a function's name: 27 characters and a NUL.
@@ -53,8 +53,8 @@ impl Pending {
             nr::TIMEOUT => self.timeout_s = Some(a.u32()?),
             nr::FLAGS => self.flags = Some(a.u32()?),
             nr::CLASS => self.class = Some(a.u32()?),
-            nr::HELPER_NAME => self.helper = Some(name(a, HELPER_LEN)?),
-            nr::FN => self.function = Some(name(a, FUNCTION_LEN)?),
+            nr::HELPER_NAME => self.helper = name(a, HELPER_LEN)?,
+            nr::FN => self.function = name(a, FUNCTION_LEN)?,
             _ => {}
         }
         Ok(())
@@ -87,12 +87,4 @@ fn nat_tuple(nat: &Parts) -> Option<Tuple> {
         proto: nat.proto?,
         l4: nat.l4,
     })
-}
-
-fn name<const N: usize>(a: Attribute<'_>, max: usize) -> Result<flow::Name<N>, PayloadError> {
-    let wrong = a.wrong_length(max);
-    if a.value.len() > max {
-        return Err(wrong);
-    }
-    flow::Name::new(a.value).ok_or(wrong)
 }

@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use flow::{
-    Dccp, Flow, HelperName, L4, Labels, ProtoInfo, Sctp, SeqAdj, Status, Synproxy, Tcp, TcpState,
-    Zone, protocol,
+    Dccp, Family, Flow, L4, Labels, ProtoInfo, Sctp, SeqAdj, Status, Synproxy, Tcp, TcpState, Zone,
+    protocol,
 };
 
-use super::{Attribute, Parts, PayloadError, attributes};
+use super::{Attribute, Parts, PayloadError, attributes, name};
 use crate::attr::flow as nr;
 
 /// Longest payload of a helper's name: eleven characters and a NUL.
@@ -80,8 +80,8 @@ fn read(flow: &mut Flow, pending: &mut Pending, a: Attribute<'_>) -> Result<(), 
         nr::ICMP_TYPE => pending.icmp_type = Some(a.u8()?),
         nr::ICMP_CODE => pending.icmp_code = Some(a.u8()?),
         nr::ICMP_ID => pending.icmp_id = Some(a.u16_swapped()?),
-        nr::HELPER_NAME => flow.helper = Some(helper(a)?),
-        nr::LABELS => flow.labels = labels(a)?,
+        nr::HELPER_NAME => flow.helper = name(a, HELPER_LEN)?,
+        nr::LABELS => flow.labels = labels(a)?.or(flow.labels),
         nr::SYNPROXY => flow.synproxy = Some(synproxy(a)?),
         nr::ZONE => flow.zone = Zone::both(a.u16()?),
         _ => {}
@@ -91,14 +91,12 @@ fn read(flow: &mut Flow, pending: &mut Pending, a: Attribute<'_>) -> Result<(), 
 
 impl Pending {
     fn finish(mut self, flow: &mut Flow) -> Result<(), PayloadError> {
-        if let (Some(icmp_type), Some(code)) = (self.icmp_type, self.icmp_code) {
-            let id = self.icmp_id.unwrap_or_default();
-            self.orig.l4 = L4::Icmp {
-                id,
-                icmp_type,
-                code,
-            };
-        }
+        self.orig.l4 = match (self.orig.proto, self.orig.l4) {
+            (Some(protocol::ICMP | protocol::ICMPV6), _) => self.icmp(),
+            // What a sender writes whose kernel tracks no DCCP and knows no ports.
+            (Some(protocol::DCCP), L4::Ports { src: 0, dst: 0 }) => L4::None,
+            (_, ports) => ports,
+        };
         flow.orig = self.orig.tuple("addresses or protocol of the connection")?;
         if self.master.addrs.is_some() {
             flow.master = Some(self.master.tuple("protocol of the master")?);
@@ -109,7 +107,23 @@ impl Pending {
             protocol::DCCP if self.dccp != Dccp::default() => ProtoInfo::Dccp(self.dccp),
             _ => ProtoInfo::None,
         };
+        // A translation into the other family means nothing, and the kernel would refuse the entry.
+        let ipv4 = flow.orig.family() == Family::Ipv4;
+        for addr in [&mut flow.nat.src_addr, &mut flow.nat.dst_addr] {
+            *addr = addr.filter(|addr| addr.is_ipv4() == ipv4);
+        }
         Ok(())
+    }
+
+    fn icmp(&self) -> L4 {
+        match (self.icmp_id, self.icmp_type, self.icmp_code) {
+            (None, None, None) => L4::None,
+            (id, icmp_type, code) => L4::Icmp {
+                id: id.unwrap_or_default(),
+                icmp_type: icmp_type.unwrap_or_default(),
+                code: code.unwrap_or_default(),
+            },
+        }
     }
 }
 
@@ -119,15 +133,6 @@ fn v4(a: Attribute<'_>) -> Result<IpAddr, PayloadError> {
 
 fn v6(a: Attribute<'_>) -> Result<IpAddr, PayloadError> {
     a.fixed::<16>().map(|bytes| Ipv6Addr::from(bytes).into())
-}
-
-/// A name, NUL or not; never read beyond the attribute.
-fn helper(a: Attribute<'_>) -> Result<HelperName, PayloadError> {
-    let wrong = a.wrong_length(HELPER_LEN);
-    if a.value.len() > HELPER_LEN {
-        return Err(wrong);
-    }
-    HelperName::new(a.value).ok_or(wrong)
 }
 
 /// Words of labels. Something that is no row of words is ignored, as the original does.
