@@ -1,1 +1,29 @@
-//! Placeholder.
+//! Configuration: the original's grammar and TOML, lowered into one validated [`Config`].
+//!
+//! Both readers turn a file into the same list of statements; lowering walks the list once, fills in
+//! defaults, collects warnings in file order and stops at the first error. Whoever holds a [`Config`]
+//! need not validate anything again, except against the host it runs on: that is [`check()`].
+//!
+//! This crate does **not** open logs, sockets or interfaces, and reads no file but in [`load`].
+//!
+//! Modules in reading order: `schema` (what a configuration is), `error`, `statement` (what both
+//! readers produce), `legacy` (`conntrackd.conf`), `toml`, `lower`, `check`, `convert`, `load`.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+mod load;
+mod schema;
+
+pub use load::{LoadError, load};
+pub use schema::{
+    Alarm, CacheUse, Config, ExpectationSync, Facility, FilterFrom, Ftfw, General, Helper,
+    HelperPolicy, HelperTransport, Helpers, Link, MAX_LINKS, Mode, Notrack, Origin, Place, Role,
+    Scheduler, Source, Statistics, Sync, Transport, Warning,
+};

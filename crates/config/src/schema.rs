@@ -1,0 +1,585 @@
+//! What a configuration is once it is valid.
+//!
+//! Zeros that mean "default" in a file have been replaced by the default. Source of all options and
+//! defaults: conntrackd.conf(5) and measurements of conntrackd 1.4.7.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use flow::{Family, FlowFilter};
+
+/// Most dedicated links of one node.
+pub const MAX_LINKS: usize = 4;
+
+/// Default of `ResendQueueSize`, in messages.
+pub(crate) const RESEND_QUEUE_LEN: NonZeroU32 = nonzero(131_072);
+/// Default of `ACKWindowSize`, in messages.
+pub(crate) const ACK_WINDOW: NonZeroU32 = nonzero(300);
+/// Default of `PurgeTimeout`.
+pub(crate) const PURGE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Default of `RefreshTime`.
+pub(crate) const REFRESH_TIME: Duration = Duration::from_secs(60);
+/// Default of `CacheTimeout`.
+pub(crate) const CACHE_TIMEOUT: Duration = Duration::from_secs(180);
+/// Default of `HashSize`, in buckets.
+pub(crate) const HASH_SIZE: NonZeroU32 = nonzero(65_536);
+/// Default of `HashLimit`, in entries.
+pub(crate) const HASH_LIMIT: NonZeroU32 = nonzero(262_144);
+/// Default of `EventIterationLimit`, in events.
+pub(crate) const EVENT_ITERATION_LIMIT: NonZeroU32 = nonzero(100);
+/// Default of `ErrorQueueLength`, in packets.
+pub(crate) const ERROR_QUEUE_LEN: NonZeroU32 = nonzero(128);
+/// Default of `NetlinkOverrunResync`.
+pub(crate) const OVERRUN_RESYNC: Duration = Duration::from_secs(30);
+/// Default of `LockFile`.
+pub(crate) const LOCK_FILE: &str = "/var/lock/conntrackd.lock";
+/// What `LogFile on` means in `General`.
+pub(crate) const LOG_FILE: &str = "/var/log/conntrackd.log";
+/// What `LogFile on` means in `Stats`.
+pub(crate) const STATS_LOG_FILE: &str = "/var/log/conntrackd-stats.log";
+
+const fn nonzero(value: u32) -> NonZeroU32 {
+    match NonZeroU32::new(value) {
+        Some(value) => value,
+        None => NonZeroU32::MIN,
+    }
+}
+
+/// Everything a file can say, valid and complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What the daemon is there for.
+    pub role: Role,
+    /// Section `General`.
+    pub general: General,
+    /// Section `Helper`. May stand beside any role.
+    pub helpers: Helpers,
+    /// Where all this was read.
+    pub origin: Origin,
+}
+
+/// What the daemon is there for. A file has either of the sections, or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Section `Sync`: replicate.
+    Sync(Sync),
+    /// Section `Stats`: count and log.
+    Statistics(Statistics),
+    /// Neither: touch no connection, only answer requests.
+    Idle,
+}
+
+/// Section `Sync`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sync {
+    /// How changes are told to the peer (`Mode`).
+    pub mode: Mode,
+    /// Dedicated links in file order: at most [`MAX_LINKS`], all of one transport.
+    ///
+    /// May be empty: a client does not need any, and a daemon refuses to start ([`crate::check()`]).
+    pub links: Vec<Link>,
+    /// Timeout given to every committed entry. `CommitTimeout`, unit: seconds.
+    ///
+    /// `None` (unset, 0, or together with `DisableExternalCache on`): the timeout received, less the
+    /// entry's age.
+    pub commit_timeout: Option<Duration>,
+    /// Delay of a scheduled purge. `PurgeTimeout`, unit: seconds, default 60.
+    pub purge_timeout: Duration,
+    /// Send and restore TCP window scales instead of being liberal about windows.
+    /// `TCPWindowTracking`, default off.
+    pub tcp_window_tracking: bool,
+    /// Which expectations are replicated. `ExpectationSync`, default off.
+    pub expectation_sync: ExpectationSync,
+}
+
+impl Sync {
+    /// Whether changes of the own kernel are kept (`DisableInternalCache`, default: they are).
+    #[must_use]
+    pub fn internal_cache(&self) -> CacheUse {
+        match &self.mode {
+            Mode::Notrack(notrack) => notrack.internal_cache,
+            Mode::Ftfw(_) | Mode::Alarm(_) => CacheUse::Enabled,
+        }
+    }
+
+    /// Whether changes of the peer are kept until a commit (`DisableExternalCache`, default: they are).
+    #[must_use]
+    pub fn external_cache(&self) -> CacheUse {
+        match &self.mode {
+            Mode::Ftfw(ftfw) => ftfw.external_cache,
+            Mode::Notrack(notrack) => notrack.external_cache,
+            Mode::Alarm(_) => CacheUse::Enabled,
+        }
+    }
+
+    /// Whether the peer is asked for everything once at start (`StartupResync`, default off).
+    #[must_use]
+    pub fn startup_resync(&self) -> bool {
+        match &self.mode {
+            Mode::Ftfw(ftfw) => ftfw.startup_resync,
+            Mode::Notrack(notrack) => notrack.startup_resync,
+            Mode::Alarm(_) => false,
+        }
+    }
+
+    /// Position of the link used first: the last one marked `Default`, else the first.
+    #[must_use]
+    pub fn first_active_link(&self) -> usize {
+        self.links
+            .iter()
+            .rposition(|link| link.default)
+            .unwrap_or(0)
+    }
+}
+
+/// How changes are told to the peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Reliable: acknowledged and repeated.
+    Ftfw(Ftfw),
+    /// Best effort: repeated from time to time.
+    Alarm(Alarm),
+    /// Best effort: sent once.
+    Notrack(Notrack),
+}
+
+impl Mode {
+    /// The name as the original prints it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Ftfw(_) => "FTFW",
+            Self::Alarm(_) => "ALARM",
+            Self::Notrack(_) => "NOTRACK",
+        }
+    }
+}
+
+/// Options of `Mode FTFW`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ftfw {
+    /// Most messages kept for repeating. `ResendQueueSize`, default 131072.
+    pub resend_queue_len: NonZeroU32,
+    /// Acknowledge after this many messages. `ACKWindowSize`, default 300.
+    pub ack_window: NonZeroU32,
+    /// `DisableExternalCache`, default enabled.
+    pub external_cache: CacheUse,
+    /// `StartupResync`, default off.
+    pub startup_resync: bool,
+}
+
+/// Options of `Mode ALARM`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// Longest time between two messages about an entry. `RefreshTime`, unit: seconds, default 60.
+    pub refresh: Duration,
+    /// Entries of the peer not refreshed for so long are removed. `CacheTimeout`, unit: seconds,
+    /// default 180.
+    pub cache_timeout: Duration,
+}
+
+/// Options of `Mode NOTRACK`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notrack {
+    /// `DisableInternalCache`, default enabled.
+    pub internal_cache: CacheUse,
+    /// `DisableExternalCache`, default enabled.
+    pub external_cache: CacheUse,
+    /// `StartupResync`, default off.
+    pub startup_resync: bool,
+}
+
+/// Whether a cache is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CacheUse {
+    /// Entries are kept.
+    #[default]
+    Enabled,
+    /// Entries pass through.
+    Disabled,
+}
+
+/// Which expectations are replicated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ExpectationSync {
+    /// None.
+    #[default]
+    Off,
+    /// Those of all helpers.
+    All,
+    /// Those of the named helpers. May be empty.
+    Helpers(Vec<String>),
+}
+
+/// A dedicated link: section `Multicast`, `UDP` or `TCP`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// How the peer is reached.
+    pub transport: Transport,
+    /// Marked `Default`.
+    pub default: bool,
+    /// Interface that is watched, gives the MTU and the IPv6 scope. `Interface`.
+    ///
+    /// Needed by a daemon: [`crate::check()`] reports `None` as an error.
+    pub interface: Option<String>,
+    /// Port of both ends. `Port`, for multicast `Group`; default 0, which is of no use.
+    pub port: u16,
+    /// Forced size of the send buffer in bytes. `SndSocketBuffer`, default (and 0) the system's.
+    pub send_buffer_len: Option<NonZeroU32>,
+    /// Forced size of the receive buffer in bytes. `RcvSocketBuffer`, default (and 0) the system's.
+    pub receive_buffer_len: Option<NonZeroU32>,
+    /// Whether datagrams are sent with a checksum. `Checksum`, default on.
+    pub checksum: bool,
+}
+
+/// How the peer is reached. Addresses may be of either family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// A group both nodes have joined.
+    Multicast {
+        /// Group. `IPv4_address`, `IPv6_address`; `None` cannot be started.
+        group: Option<IpAddr>,
+        /// Own address whose interface sends and joins. `IPv4_interface`; needed for an IPv4 group.
+        source: Option<Ipv4Addr>,
+    },
+    /// Datagrams between two addresses.
+    Udp {
+        /// Own address. `IPv4_address`, `IPv6_address`; `None`: any.
+        local: Option<IpAddr>,
+        /// The peer's. `IPv4_Destination_Address`, `IPv6_Destination_Address`.
+        peer: Option<IpAddr>,
+    },
+    /// A connection in each direction.
+    Tcp {
+        /// Own address. `IPv4_address`, `IPv6_address`; `None`: any.
+        local: Option<IpAddr>,
+        /// The peer's. `IPv4_Destination_Address`, `IPv6_Destination_Address`.
+        peer: Option<IpAddr>,
+        /// Most unsent packets kept. `ErrorQueueLength`, default 128; the same for all links.
+        error_queue_len: NonZeroU32,
+    },
+}
+
+impl Transport {
+    /// Name of the section.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Multicast { .. } => "Multicast",
+            Self::Udp { .. } => "UDP",
+            Self::Tcp { .. } => "TCP",
+        }
+    }
+}
+
+/// Section `Stats`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// File that gets a line for every destroyed flow. `LogFile`, default none; `on` is
+    /// `/var/log/conntrackd-stats.log`. At most 256 bytes.
+    pub log_file: Option<PathBuf>,
+    /// Facility that gets the same lines. `Syslog`, default none; `on` is `daemon`.
+    pub syslog: Option<Facility>,
+}
+
+/// Section `General`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct General {
+    /// Buckets of a cache's table. `HashSize`, default 65536.
+    pub hash_size: NonZeroU32,
+    /// Most entries of a cache. `HashLimit`, default 262144.
+    pub hash_limit: NonZeroU32,
+    /// Log file. `LogFile`, default none; `on` is `/var/log/conntrackd.log`. At most 256 bytes.
+    pub log_file: Option<PathBuf>,
+    /// Log to this facility. `Syslog`, default none; `on` is `daemon`.
+    pub syslog: Option<Facility>,
+    /// File that exists while the daemon runs. `LockFile`, default `/var/lock/conntrackd.lock`.
+    /// At most 256 bytes.
+    pub lock_file: PathBuf,
+    /// Control socket. `UNIX { Path }`, default none: no client can connect. At most 107 bytes.
+    pub unix_path: Option<PathBuf>,
+    /// Receive buffer for kernel events in bytes. `NetlinkBufferSize`, default (and 0) the system's.
+    pub netlink_buffer_len: Option<NonZeroU32>,
+    /// Largest receive buffer in bytes up to which it is doubled after an overrun.
+    /// `NetlinkBufferSizeMaxGrowth`, default 0.
+    pub netlink_buffer_max_len: u32,
+    /// Read the kernel's table so long after an overrun. `NetlinkOverrunResync`, unit: seconds,
+    /// default (also `on` and 0) 30; `None` (`off`): never.
+    pub overrun_resync: Option<Duration>,
+    /// Have the kernel repeat events that did not fit the buffer. `NetlinkEventsReliable`, default off.
+    pub reliable_events: bool,
+    /// Read the kernel's table this often instead of listening to events. `PollSecs`, unit: seconds,
+    /// at least 1, default: listen.
+    pub poll: Option<Duration>,
+    /// Most events handled before anything else gets its turn. `EventIterationLimit`, default 100.
+    pub event_iteration_limit: NonZeroU32,
+    /// How the process is scheduled. `Scheduler`, default round-robin with priority 99.
+    pub scheduler: Scheduler,
+    /// Tell systemd about start and end where it asks for that. `Systemd`, default on.
+    pub systemd: bool,
+    /// Which entries of the own kernel take part. `Filter`, default all.
+    pub filter: FlowFilter,
+    /// Where entries are filtered. `Filter From`, default userspace.
+    pub filter_from: FilterFrom,
+}
+
+impl Default for General {
+    fn default() -> Self {
+        Self {
+            hash_size: HASH_SIZE,
+            hash_limit: HASH_LIMIT,
+            log_file: None,
+            syslog: None,
+            lock_file: LOCK_FILE.into(),
+            unix_path: None,
+            netlink_buffer_len: None,
+            netlink_buffer_max_len: 0,
+            overrun_resync: Some(OVERRUN_RESYNC),
+            reliable_events: false,
+            poll: None,
+            event_iteration_limit: EVENT_ITERATION_LIMIT,
+            scheduler: Scheduler::default(),
+            systemd: true,
+            filter: FlowFilter::default(),
+            filter_from: FilterFrom::default(),
+        }
+    }
+}
+
+/// Facility of syslog(3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Facility {
+    /// `LOG_DAEMON`.
+    Daemon,
+    /// `LOG_LOCAL0` to `LOG_LOCAL7`; the number is 0–7.
+    Local(u8),
+}
+
+impl Facility {
+    const NAMES: [(&'static str, Self); 9] = [
+        ("daemon", Self::Daemon),
+        ("local0", Self::Local(0)),
+        ("local1", Self::Local(1)),
+        ("local2", Self::Local(2)),
+        ("local3", Self::Local(3)),
+        ("local4", Self::Local(4)),
+        ("local5", Self::Local(5)),
+        ("local6", Self::Local(6)),
+        ("local7", Self::Local(7)),
+    ];
+
+    /// The facility of this name; lower case only.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::NAMES
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map(|&(_, facility)| facility)
+    }
+
+    /// Its name in a file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::NAMES
+            .iter()
+            .find(|&&(_, f)| f == self)
+            .map_or("daemon", |&(name, _)| name)
+    }
+
+    /// Its number in syslog(3), before it is shifted: 3 for `daemon`, 16–23 for `local0`–`local7`.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Daemon => 3,
+            Self::Local(number) => number.min(7).saturating_add(16),
+        }
+    }
+}
+
+/// How the process is scheduled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheduler {
+    /// As the system does by default. Not a word of the old grammar, which gets here only through a
+    /// priority the kernel refuses.
+    System,
+    /// `RR`: `SCHED_RR`.
+    RoundRobin {
+        /// 1–99.
+        priority: u8,
+    },
+    /// `FIFO`: `SCHED_FIFO`.
+    Fifo {
+        /// 1–99.
+        priority: u8,
+    },
+}
+
+impl Default for Scheduler {
+    fn default() -> Self {
+        Self::RoundRobin { priority: 99 }
+    }
+}
+
+/// Where entries are filtered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FilterFrom {
+    /// After they have been received.
+    #[default]
+    Userspace,
+    /// Before they are sent to us. Dumps are still filtered after.
+    Kernelspace,
+}
+
+/// Section `Helper`: connection helpers in user space.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Helpers {
+    /// Only register the helpers (`Setup`, default off).
+    pub setup: bool,
+    /// Helpers in file order (`Type`).
+    pub helpers: Vec<Helper>,
+}
+
+/// A helper: `Type NAME inet|inet6 tcp|udp { … }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Helper {
+    /// Name of the plug-in.
+    pub name: String,
+    /// Layer 3.
+    pub family: Family,
+    /// Layer 4.
+    pub transport: HelperTransport,
+    /// Queue the packets come from. `QueueNum`, default 0.
+    pub queue_num: u32,
+    /// Most packets waiting in the queue. `QueueLen`, default 0 (the kernel's).
+    pub queue_len: u32,
+    /// Limits (`Policy`). None: the plug-in's own.
+    pub policies: Vec<HelperPolicy>,
+}
+
+/// Layer 4 of a helper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HelperTransport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// `Policy NAME { … }`: limits of a helper's expectations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HelperPolicy {
+    /// Name.
+    pub name: String,
+    /// Most expectations of one connection. `ExpectMax`.
+    pub expect_max: Option<u32>,
+    /// Lifetime of an expectation. `ExpectTimeout`, unit: seconds.
+    pub expect_timeout: Option<Duration>,
+}
+
+/// Where a configuration was read, so that findings can name the line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Source.
+    pub source: Source,
+    /// Lines of the clauses by their TOML key (`sync.link.0.interface`, `general.poll_s`).
+    pub places: BTreeMap<String, Place>,
+}
+
+/// Kind of source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// No file: [`Config::builtin`].
+    #[default]
+    Builtin,
+    /// A file in the original's grammar.
+    Legacy(PathBuf),
+    /// A TOML file.
+    Toml(PathBuf),
+}
+
+impl Source {
+    /// The file, if it is one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Builtin => None,
+            Self::Legacy(path) | Self::Toml(path) => Some(path),
+        }
+    }
+}
+
+/// A place in a file; both count from 1. Columns count bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Line.
+    pub line: u32,
+    /// Column.
+    pub column: u32,
+}
+
+/// Something odd that does not keep the daemon from starting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in bytes, from 1.
+    pub column: u32,
+    /// One line. In the original's wording where the original warns.
+    pub text: String,
+}
+
+impl Config {
+    /// What is used when there is no file at all: replication on loopback only, so that nothing leaves
+    /// the host and nothing is taken from it until an interface is configured.
+    ///
+    /// FT-FW over multicast 225.0.0.50 port 3780 on `lo` (127.0.0.1), control socket
+    /// `/var/run/conntrackd.ctl`, lock `/var/lock/conntrack.lock`; everything else as documented.
+    #[must_use]
+    pub fn builtin() -> Self {
+        Self {
+            role: Role::Sync(Sync {
+                mode: Mode::Ftfw(Ftfw {
+                    resend_queue_len: RESEND_QUEUE_LEN,
+                    ack_window: ACK_WINDOW,
+                    external_cache: CacheUse::Enabled,
+                    startup_resync: false,
+                }),
+                links: vec![Link {
+                    transport: Transport::Multicast {
+                        group: Some(Ipv4Addr::new(225, 0, 0, 50).into()),
+                        source: Some(Ipv4Addr::LOCALHOST),
+                    },
+                    default: true,
+                    interface: Some("lo".to_owned()),
+                    port: 3780,
+                    send_buffer_len: None,
+                    receive_buffer_len: None,
+                    checksum: true,
+                }],
+                commit_timeout: None,
+                purge_timeout: PURGE_TIMEOUT,
+                tcp_window_tracking: false,
+                expectation_sync: ExpectationSync::Off,
+            }),
+            general: General {
+                lock_file: "/var/lock/conntrack.lock".into(),
+                unix_path: Some("/var/run/conntrackd.ctl".into()),
+                ..General::default()
+            },
+            helpers: Helpers::default(),
+            origin: Origin::default(),
+        }
+    }
+
+    /// The section `Sync`, if that is what the daemon is there for.
+    #[must_use]
+    pub fn sync(&self) -> Option<&Sync> {
+        match &self.role {
+            Role::Sync(sync) => Some(sync),
+            Role::Statistics(_) | Role::Idle => None,
+        }
+    }
+}
