@@ -1,0 +1,116 @@
+//! The client side of the control socket.
+
+use std::io::{self, Read as _, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+/// A request could not be made, or its answer not be passed on. Either is exit status 1.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    /// Nobody listens, or this user may not ask.
+    #[error("can't connect: is conntrackd running? appropriate permissions?")]
+    Connect(#[source] io::Error),
+    /// The daemon went away before it was asked.
+    #[error("can't send the request: {0}")]
+    Send(#[source] io::Error),
+    /// Standard output takes nothing.
+    #[error("can't write the answer: {0}")]
+    Output(#[source] io::Error),
+}
+
+/// Sends a request and copies the answer until its end.
+///
+/// # Errors
+/// See [`ClientError`]. An answer that ends in the middle is none: a daemon that is told to end may close
+/// the connection that way.
+pub(crate) fn run(path: &Path, request: u32, out: &mut impl Write) -> Result<(), ClientError> {
+    let mut stream = UnixStream::connect(path).map_err(ClientError::Connect)?;
+    // In one write: the original waits for the rest of a short one and does nothing else meanwhile.
+    stream
+        .write_all(&request.to_ne_bytes())
+        .map_err(ClientError::Send)?;
+    match copy(&mut stream, out) {
+        // Whoever reads our output has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome.map_err(ClientError::Output),
+    }
+}
+
+fn copy(stream: &mut UnixStream, out: &mut impl Write) -> io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return out.flush(),
+            Ok(len) => out.write_all(buffer.get(..len).unwrap_or_default())?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return out.flush(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::path::PathBuf;
+    use std::thread;
+
+    use super::*;
+
+    fn socket_path(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("client-{name}-{}", std::process::id()))
+    }
+
+    fn ask(name: &str, answer: &'static [u8], out: &mut impl Write) -> u32 {
+        let path = socket_path(name);
+        let listener = UnixListener::bind(&path).unwrap();
+        let daemon = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 4];
+            stream.read_exact(&mut request).unwrap();
+            stream.write_all(answer).unwrap();
+            u32::from_ne_bytes(request)
+        });
+        let outcome = run(&path, 21, out);
+        std::fs::remove_file(path).unwrap();
+        outcome.unwrap();
+        daemon.join().unwrap()
+    }
+
+    #[test]
+    fn an_answer_is_copied_unchanged() {
+        for (name, answer) in [("copy", b"a\0b\xff\n".as_slice()), ("empty", b"")] {
+            let mut out = Vec::new();
+            assert_eq!(ask(name, answer, &mut out), 21);
+            assert_eq!(out, answer);
+        }
+    }
+
+    #[test]
+    fn nobody_listening_is_told_in_the_words_of_the_original() {
+        let path = socket_path("nobody");
+        let error = run(&path, 21, &mut Vec::new()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "can't connect: is conntrackd running? appropriate permissions?"
+        );
+        // A socket that a crash left behind.
+        drop(UnixListener::bind(&path).unwrap());
+        let error = run(&path, 21, &mut Vec::new()).unwrap_err();
+        std::fs::remove_file(path).unwrap();
+        assert!(matches!(error, ClientError::Connect(_)));
+    }
+
+    #[test]
+    fn a_reader_that_has_seen_enough_is_no_error() {
+        struct Gone;
+        impl Write for Gone {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        ask("gone", b"text", &mut Gone);
+    }
+}

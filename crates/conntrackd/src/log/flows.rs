@@ -1,0 +1,66 @@
+//! The flow log of statistics mode.
+
+use control::statslog;
+use flow::Flow;
+
+use super::{Level, LogFile, Syslog, now};
+
+/// Where ended connections are written.
+#[derive(Debug)]
+pub(crate) struct FlowLog {
+    file: Option<LogFile>,
+    syslog: Option<Syslog>,
+    buffer: Vec<u8>,
+}
+
+impl FlowLog {
+    /// A log that goes to each of these.
+    pub(crate) fn new(file: Option<LogFile>, syslog: Option<Syslog>) -> Self {
+        Self {
+            file,
+            syslog,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Writes an ended connection. Never held back, however many end.
+    pub(crate) fn write(&mut self, flow: &Flow) {
+        let now = now();
+        if let Some(file) = &self.file {
+            self.buffer.clear();
+            statslog::line(&mut self.buffer, &now.to_string(), flow);
+            file.write(&self.buffer);
+        }
+        if let Some(syslog) = &self.syslog {
+            self.buffer.clear();
+            statslog::text(&mut self.buffer, flow);
+            syslog.send(Level::Info, now, &self.buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flow::{Addrs, L4, Tuple};
+
+    #[test]
+    fn a_line_is_the_date_a_tab_and_the_entry() {
+        let path = std::env::temp_dir().join(format!("flow-log-{}", std::process::id()));
+        let mut log = FlowLog::new(Some(LogFile::open(&path).unwrap()), None);
+        let addrs = Addrs::new([10, 0, 0, 1].into(), [10, 0, 0, 2].into()).unwrap();
+        log.write(&Flow::new(Tuple {
+            addrs,
+            proto: 17,
+            l4: L4::Ports { src: 1, dst: 2 },
+        }));
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        let (date, entry) = text.split_once('\t').unwrap();
+        assert_eq!(date.len(), 24);
+        assert_eq!(
+            entry,
+            "udp      17 src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2\n"
+        );
+    }
+}
