@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use flow::FlowFilter;
+use flow::{Flow, FlowFilter};
+
+use crate::notice::Notice;
 
 /// A dedicated link, by its position in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -196,11 +198,17 @@ pub struct LinkState {
     pub running: bool,
 }
 
-/// Something worth a line in the log. `Display` gives the original's wording.
+/// What may change while running.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// See the reference's table of log lines; one variant each.
-    Placeholder,
+pub struct LiveSettings {
+    /// Which own entries take part.
+    pub filter: FlowFilter,
+    /// Timeout given to every committed entry.
+    pub commit_timeout_s: Option<u32>,
+    /// Delay of a scheduled purge.
+    pub purge_timeout: Duration,
+    /// After an overrun, read the kernel's table this much later.
+    pub overrun_resync: Option<Duration>,
 }
 
 /// What the core wants done.
@@ -227,4 +235,6 @@ pub enum Output<'a> {
     },
     /// Log this.
     Notice(Notice),
+    /// A connection has ended (statistics mode).
+    FlowEnded(Box<Flow>),
 }

@@ -1,19 +1,35 @@
 //! The replication core, without I/O.
 //!
 //! Everything it does follows from the calls made to it: bytes of kernel and peers, commands, and the
-//! passing of time come in through `handle_*`; what is to be sent, written or told goes out through
-//! [`Engine::poll_output`]. Two engines in one test are two values.
+//! passing of time come in through `Engine::handle_*`; what is to be sent, written or told goes out
+//! through [`Engine::poll_output`]. Two engines in one test are two values.
 //!
-//! Data flows one way: kernel → [`internal`] cache → [`session`] → wire → [`external`] cache →
-//! [`commit`]. It opens nothing, waits for nothing, and asks no clock.
+//! Data flows one way: kernel → `internal` cache → `session` → wire → `external` cache →
+//! `kernel::commit`. It opens nothing, waits for nothing, and asks no clock.
+//!
+//! Reading order: [`api`], `cache`, `internal`, `queue`, `session`, `external`, `kernel`, `engine`.
 
 #![forbid(unsafe_code)]
 
 pub mod api;
+mod cache;
+mod engine;
+mod external;
+mod internal;
+mod kernel;
+mod links;
+pub mod notice;
+mod packed;
+mod queue;
+mod random;
+mod session;
 pub mod snapshot;
+mod wheel;
 
 pub use api::{
-    ClientId, Command, KernelSocket, LinkId, LinkState, Notice, Origins, Output, Scope, Settings,
-    Start,
+    Caches, ClientId, Command, KernelSocket, LinkId, LinkState, LiveSettings, Mode, Origins,
+    Output, Scope, Settings, Start,
 };
+pub use engine::{Dumped, Engine, Side};
+pub use notice::{Level, Notice};
 pub use snapshot::Snapshot;

@@ -25,6 +25,23 @@ pub struct CacheStats {
     pub destroy_failed: u64,
 }
 
+impl std::iter::Sum for CacheStats {
+    fn sum<I: Iterator<Item = Self>>(stats: I) -> Self {
+        stats.fold(Self::default(), |a, b| Self {
+            active: a.active + b.active,
+            total: a.total + b.total,
+            objects: a.objects + b.objects,
+            created: a.created + b.created,
+            create_failed: a.create_failed + b.create_failed,
+            no_space: a.no_space + b.no_space,
+            updated: a.updated + b.updated,
+            update_failed: a.update_failed + b.update_failed,
+            destroyed: a.destroyed + b.destroyed,
+            destroy_failed: a.destroy_failed + b.destroy_failed,
+        })
+    }
+}
+
 /// Counters of a disabled internal cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BypassStats {

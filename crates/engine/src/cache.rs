@@ -1,0 +1,339 @@
+//! A cache: entries in a slab, found through a hash table of their positions.
+//!
+//! A position stays the same for the whole life of an entry, so that queues and timers refer to it. The
+//! number of entries is bounded; adding to a full cache fails and evicts nobody.
+
+use std::hash::{BuildHasher, Hash};
+
+use flow::{Expectation, Flow, Key, Tuple};
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use slab::Slab;
+
+use crate::packed::PackedFlow;
+use crate::snapshot::CacheStats;
+
+/// Something a cache can hold.
+pub(crate) trait Object {
+    /// What comes in and goes out.
+    type Value: Copy + PartialEq;
+    /// What identifies it.
+    type Key: Copy + Eq + Hash;
+
+    fn key(value: &Self::Value) -> Self::Key;
+    fn stored_key(&self) -> Self::Key;
+    fn has_key(&self, key: &Self::Key) -> bool;
+    fn pack(value: &Self::Value) -> Self;
+    fn unpack(&self) -> Self::Value;
+    /// Takes over what `update` tells and keeps the rest.
+    fn merge(value: &mut Self::Value, update: &Self::Value);
+    fn has_master(&self) -> bool;
+    fn timeout_s(value: &mut Self::Value) -> &mut Option<u32>;
+}
+
+impl Object for PackedFlow {
+    type Value = Flow;
+    type Key = Key;
+
+    fn key(value: &Flow) -> Key {
+        value.key()
+    }
+
+    fn stored_key(&self) -> Key {
+        Key {
+            tuple: *self.orig(),
+            zone: self.zone(),
+        }
+    }
+
+    fn has_key(&self, key: &Key) -> bool {
+        self.zone() == key.zone && *self.orig() == key.tuple
+    }
+
+    fn pack(value: &Flow) -> Self {
+        Self::pack(value)
+    }
+
+    fn unpack(&self) -> Flow {
+        self.unpack()
+    }
+
+    fn merge(value: &mut Flow, update: &Flow) {
+        value.merge(update);
+    }
+
+    fn has_master(&self) -> bool {
+        self.has_master()
+    }
+
+    fn timeout_s(value: &mut Flow) -> &mut Option<u32> {
+        &mut value.timeout_s
+    }
+}
+
+/// What identifies an expectation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ExpectationKey {
+    master: Tuple,
+    tuple: Tuple,
+    mask: Tuple,
+}
+
+impl Object for Expectation {
+    type Value = Self;
+    type Key = ExpectationKey;
+
+    fn key(value: &Self) -> ExpectationKey {
+        ExpectationKey {
+            master: value.master,
+            tuple: value.tuple,
+            mask: value.mask,
+        }
+    }
+
+    fn stored_key(&self) -> ExpectationKey {
+        Self::key(self)
+    }
+
+    fn has_key(&self, key: &ExpectationKey) -> bool {
+        Self::key(self) == *key
+    }
+
+    fn pack(value: &Self) -> Self {
+        *value
+    }
+
+    fn unpack(&self) -> Self {
+        *self
+    }
+
+    fn merge(value: &mut Self, update: &Self) {
+        *value = Self {
+            timeout_s: update.timeout_s.or(value.timeout_s),
+            id: update.id.or(value.id),
+            flags: update.flags.or(value.flags),
+            class: update.class.or(value.class),
+            nat: update.nat.or(value.nat),
+            helper: update.helper.or(value.helper),
+            function: update.function.or(value.function),
+            ..*value
+        };
+    }
+
+    fn has_master(&self) -> bool {
+        true
+    }
+
+    fn timeout_s(value: &mut Self) -> &mut Option<u32> {
+        &mut value.timeout_s
+    }
+}
+
+/// Where an entry stands between its creation and the last word about its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Added, never updated.
+    New,
+    /// Updated since.
+    Alive,
+    /// Ended; kept until every session has told it.
+    Dead,
+}
+
+/// An entry and what the cache notes about it.
+#[derive(Clone, Debug)]
+pub(crate) struct Slot<T> {
+    object: T,
+    /// Seconds since the core started.
+    pub(crate) created_s: u32,
+    /// Seconds since the core started.
+    pub(crate) updated_s: u32,
+    /// The reading of the kernel's table that saw it last.
+    pub(crate) seen: u16,
+    pub(crate) state: State,
+    /// Sessions that refer to it.
+    pub(crate) holders: u8,
+}
+
+impl<T: Object> Slot<T> {
+    pub(crate) fn value(&self) -> T::Value {
+        self.object.unpack()
+    }
+
+    pub(crate) fn has_master(&self) -> bool {
+        self.object.has_master()
+    }
+}
+
+/// The cache is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full;
+
+/// The entries of one node and kind.
+#[derive(Debug)]
+pub(crate) struct Cache<T: Object> {
+    index: HashTable<u32>,
+    slots: Slab<Slot<T>>,
+    hasher: FixedState,
+    limit: usize,
+    dead: usize,
+    /// One more than the highest position ever used since the last flush.
+    positions: u32,
+    stats: CacheStats,
+}
+
+impl<T: Object> Cache<T> {
+    pub(crate) fn new(limit: usize, seed: u64) -> Self {
+        Self {
+            index: HashTable::new(),
+            slots: Slab::new(),
+            hasher: FixedState::with_seed(seed),
+            limit: limit.min(u32::MAX as usize - 1),
+            dead: 0,
+            positions: 0,
+            stats: CacheStats::default(),
+        }
+    }
+
+    pub(crate) fn find(&self, key: &T::Key) -> Option<u32> {
+        let hash = self.hasher.hash_one(key);
+        let same = |&id: &u32| {
+            self.slots
+                .get(id as usize)
+                .is_some_and(|s| s.object.has_key(key))
+        };
+        self.index.find(hash, same).copied()
+    }
+
+    pub(crate) fn get(&self, id: u32) -> Option<&Slot<T>> {
+        self.slots.get(id as usize)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: u32) -> Option<&mut Slot<T>> {
+        self.slots.get_mut(id as usize)
+    }
+
+    /// The first occupied position from `from` on.
+    pub(crate) fn next_from(&self, from: u32) -> Option<u32> {
+        (from..self.positions).find(|&id| self.slots.contains(id as usize))
+    }
+
+    /// Adds an entry whose key is not there.
+    pub(crate) fn insert(&mut self, value: &T::Value, now_s: u32) -> Result<u32, Full> {
+        if self.slots.len() >= self.limit {
+            self.stats.create_failed += 1;
+            self.stats.no_space += 1;
+            return Err(Full);
+        }
+        let key = T::key(value);
+        let hash = self.hasher.hash_one(key);
+        let slot = Slot {
+            object: T::pack(value),
+            created_s: now_s,
+            updated_s: now_s,
+            seen: 0,
+            state: State::New,
+            holders: 0,
+        };
+        // The limit keeps positions within 32 bits.
+        let id = self.slots.insert(slot) as u32;
+        self.positions = self.positions.max(id + 1);
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.index.insert_unique(hash, id, |&id| {
+            slots
+                .get(id as usize)
+                .map_or(0, |slot| hasher.hash_one(slot.object.stored_key()))
+        });
+        self.stats.created += 1;
+        Ok(id)
+    }
+
+    /// Puts a fresh entry in the place of the one with the same key.
+    pub(crate) fn replace(&mut self, id: u32, value: &T::Value, now_s: u32) {
+        let Some(slot) = self.slots.get_mut(id as usize) else {
+            return;
+        };
+        if slot.state == State::Dead {
+            self.dead -= 1;
+        } else {
+            self.stats.destroyed += 1;
+        }
+        self.stats.created += 1;
+        slot.object = T::pack(value);
+        (slot.created_s, slot.updated_s, slot.state) = (now_s, now_s, State::New);
+    }
+
+    /// Takes over what `update` tells. The entry must not be dead.
+    pub(crate) fn update(&mut self, id: u32, update: &T::Value, now_s: u32) {
+        let Some(slot) = self.slots.get_mut(id as usize) else {
+            return;
+        };
+        let mut value = slot.object.unpack();
+        T::merge(&mut value, update);
+        slot.object = T::pack(&value);
+        (slot.updated_s, slot.state) = (now_s, State::Alive);
+        self.stats.updated += 1;
+    }
+
+    /// Stores another value under the same key, without a word to anybody.
+    pub(crate) fn set(&mut self, id: u32, value: &T::Value, now_s: u32) {
+        let Some(slot) = self.slots.get_mut(id as usize) else {
+            return;
+        };
+        slot.object = T::pack(value);
+        slot.updated_s = now_s;
+    }
+
+    /// Notes the end of an entry, which stays until [`Cache::remove`].
+    pub(crate) fn kill(&mut self, id: u32) {
+        let Some(slot) = self.slots.get_mut(id as usize) else {
+            return;
+        };
+        if slot.state != State::Dead {
+            slot.state = State::Dead;
+            self.dead += 1;
+            self.stats.destroyed += 1;
+        }
+    }
+
+    /// Takes an entry out.
+    pub(crate) fn remove(&mut self, id: u32) {
+        let Some(slot) = self.slots.try_remove(id as usize) else {
+            return;
+        };
+        if slot.state == State::Dead {
+            self.dead -= 1;
+        } else {
+            self.stats.destroyed += 1;
+        }
+        let hash = self.hasher.hash_one(slot.object.stored_key());
+        if let Ok(entry) = self.index.find_entry(hash, |&other| other == id) {
+            entry.remove();
+        }
+    }
+
+    /// Takes everything out and gives the memory back.
+    pub(crate) fn clear(&mut self) {
+        self.stats.destroyed += (self.slots.len() - self.dead) as u64;
+        self.slots = Slab::new();
+        self.index = HashTable::new();
+        (self.dead, self.positions) = (0, 0);
+    }
+
+    pub(crate) fn stats(&self) -> CacheStats {
+        let total = self.slots.len() as u64;
+        CacheStats {
+            active: total - self.dead as u64,
+            total,
+            objects: total,
+            ..self.stats
+        }
+    }
+
+    /// Whether counts and index agree; cheap enough for every call of a debug build.
+    pub(crate) fn is_consistent(&self) -> bool {
+        self.index.len() == self.slots.len()
+            && self.dead <= self.slots.len()
+            && self.slots.len() <= self.limit
+    }
+}

@@ -1,0 +1,395 @@
+//! The core as a whole: who is told what, and what is to be done next.
+
+mod command;
+mod events;
+mod output;
+mod reading;
+mod report;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use flow::{Expectation, Flow};
+use syncwire::Change;
+
+use crate::api::{
+    ClientId, ExpectationSync, ExternalMode, InternalMode, KernelSocket, LinkId, LinkState,
+    LiveSettings, Mode, Settings, Start,
+};
+use crate::external::External;
+use crate::internal::Internal;
+use crate::kernel::commit::Commit;
+use crate::kernel::dump::{Dump, Job, Purpose, Table};
+use crate::kernel::flush::Flush;
+use crate::kernel::inject::Inject;
+use crate::kernel::prepare::Rules;
+use crate::kernel::verify::Verify;
+use crate::links::Switch;
+use crate::notice::Notice;
+use crate::random::Random;
+use crate::session::Session;
+use crate::session::receive::Receiver;
+use crate::snapshot::{BypassStats, KernelStats};
+use crate::wheel::Wheel;
+use output::Action;
+
+pub use report::{Dumped, Side};
+
+/// The replication core. See the crate's documentation for how to drive it.
+#[derive(Debug)]
+pub struct Engine {
+    settings: Settings,
+    start: Start,
+    now: Instant,
+    random: Random,
+    internal: Internal,
+    /// One for each node that tells us its entries.
+    externals: Vec<External>,
+    /// One for each node that we tell ours; the same positions.
+    sessions: Vec<Session>,
+    bypass: BypassStats,
+    bypass_expectations: BypassStats,
+    refresh: Option<Refresh>,
+    commit: Option<Commit>,
+    inject: Option<Inject>,
+    flush: Flush,
+    dump: Dump,
+    verify: Verify,
+    notices: VecDeque<Notice>,
+    done: VecDeque<ClientId>,
+    ended: VecDeque<Flow>,
+    purge_at: Option<Instant>,
+    overrun_at: Option<Instant>,
+    poll_at: Option<Instant>,
+    stats: KernelStats,
+    /// Rotates, so that no kind of output starves another.
+    turn: usize,
+}
+
+/// In the ALARM mode entries are told again after a random time.
+#[derive(Debug)]
+struct Refresh {
+    after: Duration,
+    flows: Wheel,
+    expectations: Wheel,
+    fired: Vec<u32>,
+}
+
+impl Engine {
+    /// A core that has just started; its first output asks for the kernel's tables.
+    #[must_use]
+    pub fn new(settings: Settings, start: Start) -> Self {
+        let now = start.now;
+        let mut random = Random::new(start.seed);
+        let (expire_after, refresh) = match settings.mode {
+            Mode::Alarm {
+                refresh,
+                cache_timeout,
+            } => (Some(cache_timeout), Some(refresh)),
+            _ => (None, None),
+        };
+        let synchronises = !matches!(settings.mode, Mode::Statistics | Mode::Idle);
+        let limit = settings.cache_limit;
+        let mut engine = Self {
+            now,
+            internal: Internal::new(limit, random.next()),
+            externals: Vec::new(),
+            sessions: Vec::new(),
+            bypass: BypassStats::default(),
+            bypass_expectations: BypassStats::default(),
+            refresh: refresh.map(|after| {
+                let longest = after + Duration::from_secs(2);
+                Refresh {
+                    after,
+                    flows: Wheel::new(now, longest),
+                    expectations: Wheel::new(now, longest),
+                    fired: Vec::new(),
+                }
+            }),
+            commit: None,
+            inject: None,
+            flush: Flush::new(),
+            dump: Dump::new(),
+            verify: Verify::new(),
+            notices: VecDeque::new(),
+            done: VecDeque::new(),
+            ended: VecDeque::new(),
+            purge_at: None,
+            overrun_at: None,
+            poll_at: None,
+            stats: KernelStats::default(),
+            turn: 0,
+            random,
+            settings,
+            start,
+        };
+        if synchronises {
+            engine.externals.push(External::new(
+                limit,
+                engine.random.next(),
+                expire_after,
+                now,
+            ));
+            engine
+                .sessions
+                .push(Session::new(&engine.settings, start.unix_time_s, now));
+            if engine.settings.external == ExternalMode::Inject {
+                engine.inject = Some(Inject::new(engine.rules()));
+            }
+        }
+        engine.populate();
+        if engine.settings.startup_resync && synchronises {
+            engine.request_resync();
+        }
+        engine
+    }
+
+    /// Whether the kernel's tables have been read for the first time.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.dump.is_populating()
+    }
+
+    /// Whether so much waits to be sent or written that no more should be read from peers or dumps.
+    #[must_use]
+    pub fn is_congested(&self) -> bool {
+        self.inject
+            .as_ref()
+            .is_some_and(|inject| inject.waiting() > 4096)
+            || self.sessions.iter().any(Session::is_congested)
+            || self.flush.waiting() > 65536
+    }
+
+    /// Takes a datagram of a peer.
+    pub fn handle_datagram(&mut self, now: Instant, link: LinkId, bytes: &[u8]) {
+        self.now = now;
+        self.incoming(|session, internal, receiver| {
+            session.receive_datagram(internal, receiver, link, now, bytes);
+        });
+        debug_assert!(self.check_invariants());
+    }
+
+    /// Takes a piece of a peer's stream.
+    pub fn handle_stream(&mut self, now: Instant, link: LinkId, piece: &[u8]) {
+        self.now = now;
+        self.incoming(|session, internal, receiver| {
+            session.receive_stream(internal, receiver, link, now, piece);
+        });
+        debug_assert!(self.check_invariants());
+    }
+
+    /// A peer's stream has ended; what it left incomplete is dropped.
+    pub fn handle_stream_closed(&mut self, link: LinkId) {
+        for session in &mut self.sessions {
+            session.links.take_stream(link);
+        }
+        debug_assert!(self.check_invariants());
+    }
+
+    /// The interface of a link has changed its condition.
+    pub fn handle_link(&mut self, now: Instant, link: LinkId, state: LinkState) {
+        self.now = now;
+        for session in &mut self.sessions {
+            match session.links.set_state(link, state) {
+                Switch::Stays => {}
+                Switch::To(link) => self.notices.push_back(Notice::LinkActive(link)),
+                Switch::NoneLeft => self.notices.push_back(Notice::NoLink),
+            }
+        }
+        debug_assert!(self.check_invariants());
+    }
+
+    /// Acts on the passing of time. Call when [`Engine::poll_timeout`] says so.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
+        for session in &mut self.sessions {
+            session.handle_timeout(now);
+        }
+        for external in &mut self.externals {
+            external.handle_timeout(now);
+        }
+        self.refresh_entries();
+        let due = |at: &mut Option<Instant>| at.take_if(|at| *at <= now).is_some();
+        if due(&mut self.purge_at) {
+            self.purge();
+        }
+        if due(&mut self.overrun_at) {
+            self.stats.resyncs += 1;
+            self.read(Purpose::Reconcile, None, self.replicates_expectations());
+        }
+        if due(&mut self.poll_at) {
+            self.poll_at = self.settings.poll.map(|period| now + period);
+            self.read(Purpose::Poll, None, self.replicates_expectations());
+        }
+        debug_assert!(self.check_invariants());
+    }
+
+    /// When to call [`Engine::handle_timeout`]. May change after any `handle_*`.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let sessions = self.sessions.iter().filter_map(Session::poll_timeout);
+        let externals = self.externals.iter().filter_map(External::poll_timeout);
+        let refresh = self.refresh.iter().flat_map(|refresh| {
+            [
+                refresh.flows.poll_timeout(),
+                refresh.expectations.poll_timeout(),
+            ]
+        });
+        let own = [self.purge_at, self.overrun_at, self.poll_at];
+        sessions
+            .chain(externals)
+            .chain(refresh.chain(own).flatten())
+            .min()
+    }
+
+    /// Takes over what may change while running.
+    pub fn reconfigure(&mut self, now: Instant, live: LiveSettings) {
+        self.now = now;
+        self.settings.filter = live.filter;
+        self.settings.commit_timeout_s = live.commit_timeout_s;
+        self.settings.purge_timeout = live.purge_timeout;
+        self.settings.overrun_resync = live.overrun_resync;
+        debug_assert!(self.check_invariants());
+    }
+
+    /// Seconds since the start.
+    fn now_s(&self) -> u32 {
+        let passed = self.now.saturating_duration_since(self.start.now).as_secs();
+        u32::try_from(passed).unwrap_or(u32::MAX)
+    }
+
+    fn rules(&self) -> Rules {
+        Rules {
+            // compat: entries injected at once get what the peer told.
+            timeout_s: self
+                .settings
+                .commit_timeout_s
+                .filter(|_| self.settings.external == ExternalMode::Cache),
+            window_tracking: self.settings.tcp_window_tracking,
+        }
+    }
+
+    fn has_internal_cache(&self) -> bool {
+        self.settings.internal == InternalMode::Cache
+    }
+
+    fn replicates_expectations(&self) -> bool {
+        self.settings.expectation_sync != ExpectationSync::Off
+    }
+
+    fn request_resync(&mut self) {
+        self.notices.push_back(Notice::ResyncRequested);
+        self.sessions.iter_mut().for_each(Session::request_resync);
+    }
+
+    fn populate(&mut self) {
+        if self.settings.mode == Mode::Idle || !self.has_internal_cache() {
+            return;
+        }
+        if let Some(period) = self.settings.poll {
+            self.poll_at = Some(self.now + period);
+        }
+        self.read(Purpose::Populate, None, self.replicates_expectations());
+    }
+
+    /// Has the kernel's tables read; the last reading carries the client.
+    fn read(&mut self, purpose: Purpose, client: Option<ClientId>, with_expectations: bool) {
+        if with_expectations {
+            self.dump.add(Job {
+                table: Table::Flows,
+                purpose,
+                client: None,
+            });
+            self.dump.add(Job {
+                table: Table::Expectations,
+                purpose,
+                client,
+            });
+        } else {
+            self.dump.add(Job {
+                table: Table::Flows,
+                purpose,
+                client,
+            });
+        }
+    }
+
+    /// Lets every session take what came in.
+    fn incoming(&mut self, mut take: impl FnMut(&mut Session, &mut Internal, &mut dyn Receiver)) {
+        let now_s = self.now_s();
+        let with_expectations = self.replicates_expectations();
+        for (session, external) in self.sessions.iter_mut().zip(&mut self.externals) {
+            let mut receiver = Incoming {
+                external,
+                inject: self.inject.as_mut(),
+                notices: &mut self.notices,
+                now: self.now,
+                now_s,
+                with_expectations,
+            };
+            take(session, &mut self.internal, &mut receiver);
+        }
+        if !self.has_internal_cache() && self.sessions.iter_mut().any(Session::take_bulk_request) {
+            self.read(Purpose::Bulk, None, false);
+        }
+    }
+
+    /// Whether the parts agree with each other; cheap enough for every call of a debug build.
+    fn check_invariants(&self) -> bool {
+        self.internal.flows.is_consistent()
+            && self.internal.expectations.is_consistent()
+            && self.sessions.iter().all(Session::is_consistent)
+            && self
+                .externals
+                .iter()
+                .all(|e| e.flows.is_consistent() && e.expectations.is_consistent())
+    }
+}
+
+/// Where a peer's changes go.
+struct Incoming<'a> {
+    external: &'a mut External,
+    inject: Option<&'a mut Inject>,
+    notices: &'a mut VecDeque<Notice>,
+    now: Instant,
+    now_s: u32,
+    with_expectations: bool,
+}
+
+impl Receiver for Incoming<'_> {
+    fn flow(&mut self, change: Change, flow: &Flow) {
+        match &mut self.inject {
+            Some(inject) => inject.flow(change, flow),
+            None => self.external.apply_flow(change, flow, self.now, self.now_s),
+        }
+    }
+
+    fn expectation(&mut self, change: Change, expectation: &Expectation) {
+        // What could neither be shown nor committed is not kept.
+        if !self.with_expectations {
+            return;
+        }
+        match &mut self.inject {
+            Some(inject) => inject.expectation(change, expectation),
+            None => self
+                .external
+                .apply_expectation(change, expectation, self.now, self.now_s),
+        }
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        self.notices.push_back(notice);
+    }
+}
+
+/// The socket that each kind of kernel request goes through.
+fn socket_of(action: Action) -> Option<KernelSocket> {
+    match action {
+        Action::Inject => Some(KernelSocket::Inject),
+        Action::Commit => Some(KernelSocket::Commit),
+        Action::Flush => Some(KernelSocket::Flush),
+        Action::Verify => Some(KernelSocket::Query),
+        Action::Dump => Some(KernelSocket::Dump),
+        Action::Transmit(_) => None,
+    }
+}

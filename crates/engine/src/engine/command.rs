@@ -1,0 +1,205 @@
+//! What an administrator or a script asks for.
+
+use std::time::Instant;
+
+use super::Engine;
+use crate::api::{Caches, ClientId, Command, ExternalMode, Mode, Scope};
+use crate::kernel::commit::Commit;
+use crate::kernel::dump::Purpose;
+use crate::notice::Notice;
+use crate::session::Session;
+
+impl Engine {
+    /// Takes a command. Its end is told by [`crate::Output::Done`] with the same client.
+    pub fn handle_command(&mut self, now: Instant, client: ClientId, command: Command) {
+        self.now = now;
+        // What waits for something ends later, everything else has ended when it returns.
+        let waits = match command {
+            _ if self.settings.mode == Mode::Idle => false,
+            Command::Commit(scope) => self.start_commit(client, scope),
+            Command::FlushCaches(caches) => {
+                self.flush_caches(caches);
+                false
+            }
+            Command::FlushKernel(scope) => {
+                self.flush_kernel(scope);
+                false
+            }
+            Command::ResyncFromKernel(scope) => self.resync_from_kernel(client, scope),
+            Command::SendBulk => {
+                self.send_bulk();
+                false
+            }
+            Command::RequestResync => {
+                if !self.sessions.is_empty() {
+                    self.request_resync();
+                }
+                false
+            }
+            Command::SchedulePurge => {
+                self.schedule_purge();
+                false
+            }
+        };
+        if !waits {
+            self.done.push_back(client);
+        }
+        debug_assert!(self.check_invariants());
+    }
+
+    fn synchronises(&self) -> bool {
+        !self.sessions.is_empty()
+    }
+
+    fn start_commit(&mut self, client: ClientId, scope: Scope) -> bool {
+        let expectations = self.replicates_expectations();
+        if !self.synchronises() || (scope == Scope::Expectations && !expectations) {
+            return false;
+        }
+        self.purge_at = None;
+        if self.commit.is_some() {
+            self.notices.push_back(Notice::CommitInProgress);
+            return false;
+        }
+        self.notices.push_back(match scope {
+            Scope::All => Notice::CommittingAll,
+            Scope::Flows => Notice::CommittingFlows,
+            Scope::Expectations => Notice::CommittingExpectations,
+        });
+        if self.settings.external == ExternalMode::Inject {
+            return false;
+        }
+        self.commit = Some(Commit::new(client, scope, self.rules(), self.now));
+        true
+    }
+
+    /// Ends a commit that has nothing left to do.
+    pub(super) fn finish_commit(&mut self) {
+        if let Some(commit) = self.commit.take_if(|commit| commit.is_done()) {
+            commit.report(&mut self.notices, self.now);
+            self.done.push_back(commit.client());
+        }
+    }
+
+    fn flush_caches(&mut self, caches: Caches) {
+        if self.settings.mode == Mode::Statistics {
+            // compat: this mode has one cache, which is flushed under the name of both.
+            if caches != Caches::External {
+                self.notices.push_back(Notice::FlushingCaches);
+                self.clear_internal();
+            }
+            return;
+        }
+        if self.commit.is_some() {
+            self.notices.push_back(Notice::FlushRefused);
+            return;
+        }
+        if caches != Caches::External {
+            self.purge_at = None;
+        }
+        self.notices.push_back(match caches {
+            Caches::Internal => Notice::FlushingInternal,
+            Caches::External => Notice::FlushingExternal,
+            Caches::Both => Notice::FlushingCaches,
+        });
+        if caches != Caches::External {
+            if self.has_internal_cache() {
+                self.clear_internal();
+            } else {
+                // compat: without an internal cache this command is about the kernel's table.
+                self.flush_kernel_flows();
+            }
+        }
+        if caches != Caches::Internal {
+            for external in &mut self.externals {
+                external.clear();
+            }
+        }
+    }
+
+    fn clear_internal(&mut self) {
+        for session in &mut self.sessions {
+            session.forget_all(&mut self.internal);
+        }
+        if let Some(refresh) = &mut self.refresh {
+            refresh.flows.clear_all();
+            refresh.expectations.clear_all();
+        }
+        self.internal.flows.clear();
+        self.internal.expectations.clear();
+    }
+
+    fn flush_kernel(&mut self, scope: Scope) {
+        let expectations = self.replicates_expectations();
+        if scope != Scope::Expectations {
+            self.notices.push_back(Notice::FlushingKernelFlows);
+            self.flush_kernel_flows();
+        }
+        if scope != Scope::Flows && expectations {
+            self.notices.push_back(Notice::FlushingKernelExpectations);
+            self.stats.flushes += 1;
+            self.flush.all_expectations();
+        }
+    }
+
+    fn flush_kernel_flows(&mut self) {
+        self.stats.flushes += 1;
+        if self.settings.filter.is_empty() {
+            self.flush.all_flows();
+        } else {
+            self.read(Purpose::Flush, None, false);
+        }
+    }
+
+    fn resync_from_kernel(&mut self, client: ClientId, scope: Scope) -> bool {
+        let expectations = self.replicates_expectations();
+        if scope == Scope::Expectations && !expectations {
+            return false;
+        }
+        if !self.has_internal_cache() {
+            self.notices.push_back(Notice::ResyncUnsupported);
+            return false;
+        }
+        if scope != Scope::Expectations {
+            self.notices.push_back(Notice::ResyncFlows);
+            self.stats.resyncs += 1;
+        }
+        if scope != Scope::Flows && expectations {
+            self.notices.push_back(Notice::ResyncExpectations);
+            self.stats.resyncs += 1;
+        }
+        self.read(
+            Purpose::Resync,
+            Some(client),
+            scope != Scope::Flows && expectations,
+        );
+        true
+    }
+
+    fn send_bulk(&mut self) {
+        if !self.synchronises() {
+            return;
+        }
+        self.notices.push_back(Notice::SendingBulk);
+        if self.has_internal_cache() {
+            self.sessions.iter_mut().for_each(Session::start_bulk);
+        } else {
+            self.read(Purpose::Bulk, None, false);
+        }
+    }
+
+    fn schedule_purge(&mut self) {
+        if self.synchronises() && self.purge_at.is_none() {
+            self.purge_at = Some(self.now + self.settings.purge_timeout);
+            self.notices
+                .push_back(Notice::PurgeScheduled(self.settings.purge_timeout));
+        }
+    }
+
+    /// The scheduled purge: what this node had as a former primary is of no use any more.
+    pub(super) fn purge(&mut self) {
+        self.notices.push_back(Notice::PurgingKernel);
+        self.flush_kernel_flows();
+        self.clear_internal();
+    }
+}

@@ -1,0 +1,391 @@
+//! What the own kernel tells: events, as they come.
+
+use std::time::{Duration, Instant};
+
+use ctnetlink::{Event, EventKind, messages, parse};
+use flow::{Expectation, Flow, Key, ProtoInfo};
+use syncwire::Change;
+
+use super::Engine;
+use crate::api::{ExpectationSync, Mode};
+use crate::cache::State;
+use crate::internal::Told;
+use crate::queue::Entry;
+
+/// Whose doing an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// The kernel's, or another program's.
+    Others,
+    /// Ours: a commit or a flush. The cache follows, the peer is not told.
+    Own,
+    /// Ours: an injection of what the peer told. Nothing follows.
+    Injected,
+}
+
+impl Engine {
+    /// Takes a datagram of the event socket.
+    pub fn handle_events(&mut self, now: Instant, datagram: &[u8]) {
+        self.now = now;
+        for message in messages(datagram) {
+            let Ok(message) = message else {
+                self.stats.malformed += 1;
+                break;
+            };
+            let origin = self.origin(message.header.port_id);
+            match parse::event(&message) {
+                Ok(Some(Event::Flow(kind, flow))) => self.flow_event(kind, origin, flow),
+                Ok(Some(Event::Expectation(kind, expectation))) => {
+                    self.expectation_event(kind, origin, &expectation);
+                }
+                Ok(None) => {}
+                Err(_) => self.stats.malformed += 1,
+            }
+        }
+        debug_assert!(self.check_invariants());
+    }
+
+    /// The kernel dropped events: the receive buffer was full.
+    pub fn handle_overrun(&mut self, now: Instant) {
+        self.now = now;
+        self.stats.overruns += 1;
+        // An overrun that follows does not put off the reading that is due.
+        if self.overrun_at.is_none() && self.has_internal_cache() {
+            self.overrun_at = self.settings.overrun_resync.map(|after| now + after);
+        }
+        debug_assert!(self.check_invariants());
+    }
+
+    fn origin(&self, port_id: u32) -> Origin {
+        let origins = &self.start.origins;
+        match port_id {
+            0 => Origin::Others,
+            id if id == origins.inject => Origin::Injected,
+            id if id == origins.commit || id == origins.flush => Origin::Own,
+            _ => Origin::Others,
+        }
+    }
+
+    fn flow_event(&mut self, kind: EventKind, origin: Origin, mut flow: Flow) {
+        self.stats.events += 1;
+        if !self.passes(kind, &flow) {
+            self.stats.filtered += 1;
+            return;
+        }
+        if origin == Origin::Injected {
+            return;
+        }
+        if !self.has_internal_cache() {
+            if origin == Origin::Others {
+                self.pass_on_flow(kind, &flow);
+            }
+            return;
+        }
+        let counters = (flow.counters_orig, flow.counters_reply);
+        strip(&mut flow);
+        match kind {
+            EventKind::New => self.flow_new(origin, &flow),
+            EventKind::Update => self.flow_updated(origin, &flow),
+            EventKind::Destroy => {
+                (flow.counters_orig, flow.counters_reply) = counters;
+                self.flow_ended(origin, &flow);
+            }
+        }
+    }
+
+    fn passes(&self, kind: EventKind, flow: &Flow) -> bool {
+        if self.settings.filter.is_empty() {
+            return true;
+        }
+        if kind != EventKind::Destroy {
+            return self.settings.filter.accepts(flow);
+        }
+        // The end of an entry is told whatever state it is in, or the peer would keep it for ever.
+        let stateless = Flow {
+            proto: ProtoInfo::None,
+            ..*flow
+        };
+        self.settings.filter.accepts(&stateless)
+    }
+
+    fn flow_new(&mut self, origin: Origin, flow: &Flow) {
+        let now_s = self.now_s();
+        let id = match self.internal.flows.find(&flow.key()) {
+            Some(id) => {
+                self.internal.flows.replace(id, flow, now_s);
+                id
+            }
+            None => match self.internal.flows.insert(flow, now_s) {
+                Ok(id) => id,
+                Err(_) => return,
+            },
+        };
+        self.touched_flow(id, origin);
+    }
+
+    fn flow_updated(&mut self, origin: Origin, flow: &Flow) {
+        let now_s = self.now_s();
+        let known = self.internal.flows.find(&flow.key());
+        let alive = known.filter(|&id| {
+            self.internal
+                .flows
+                .get(id)
+                .is_some_and(|slot| slot.state != State::Dead)
+        });
+        match alive {
+            Some(id) => {
+                self.internal.flows.update(id, flow, now_s);
+                self.touched_flow(id, origin);
+            }
+            None => self.flow_new(origin, flow),
+        }
+    }
+
+    fn flow_ended(&mut self, origin: Origin, flow: &Flow) {
+        self.dump.ended(flow.id);
+        let Some(id) = self.internal.flows.find(&flow.key()) else {
+            return;
+        };
+        let Some(slot) = self.internal.flows.get(id) else {
+            return;
+        };
+        if slot.state == State::Dead {
+            return;
+        }
+        for counters in [flow.counters_orig, flow.counters_reply]
+            .into_iter()
+            .flatten()
+        {
+            self.stats.traffic_bytes += counters.bytes;
+            self.stats.traffic_packets += counters.packets;
+        }
+        if self.settings.mode == Mode::Statistics {
+            self.ended.push_back(*flow);
+        }
+        self.end_flow(id, origin == Origin::Others);
+    }
+
+    /// Ends an entry of the internal cache, told or untold.
+    pub(super) fn end_flow(&mut self, id: u32, told: bool) {
+        if let Some(refresh) = &mut self.refresh {
+            refresh.flows.clear(id);
+        }
+        self.internal.flows.kill(id);
+        let entry = Entry::Flow(id);
+        for session in &mut self.sessions {
+            if told {
+                session.announce(&mut self.internal, entry);
+            } else {
+                session.forget(&mut self.internal, entry);
+            }
+        }
+        self.internal.remove_unless_held(entry);
+    }
+
+    /// An entry is new or has changed.
+    fn touched_flow(&mut self, id: u32, origin: Origin) {
+        if let Some(slot) = self.internal.flows.get_mut(id) {
+            slot.seen = self.dump.epoch;
+        }
+        self.schedule_refresh(Entry::Flow(id));
+        if origin == Origin::Others {
+            self.announce(Entry::Flow(id));
+        }
+    }
+
+    /// Has every session tell an entry.
+    pub(super) fn announce(&mut self, entry: Entry) {
+        for session in &mut self.sessions {
+            session.announce(&mut self.internal, entry);
+        }
+    }
+
+    /// Without an internal cache an event becomes a message at once.
+    fn pass_on_flow(&mut self, kind: EventKind, flow: &Flow) {
+        let (counter, change) = match kind {
+            EventKind::New => (&mut self.bypass.new, Change::New),
+            EventKind::Update => (&mut self.bypass.updated, Change::Update),
+            EventKind::Destroy => (&mut self.bypass.destroyed, Change::Delete),
+        };
+        *counter += 1;
+        let state = state_of(change);
+        for session in &mut self.sessions {
+            session.pass_on(Told::Flow(state, *flow));
+        }
+    }
+
+    fn expectation_event(&mut self, kind: EventKind, origin: Origin, expectation: &Expectation) {
+        self.stats.events += 1;
+        if origin == Origin::Injected || !self.is_replicated(expectation) {
+            return;
+        }
+        if !self.has_internal_cache() {
+            if origin == Origin::Others {
+                self.pass_on_expectation(kind, expectation);
+            }
+            return;
+        }
+        let known = self
+            .internal
+            .expectations
+            .find(&crate::cache::Object::stored_key(expectation));
+        match (kind, known) {
+            (EventKind::Destroy, Some(id)) => self.end_expectation(id, origin == Origin::Others),
+            (EventKind::Destroy, None) => {}
+            _ => {
+                // An expectation without its master is of no use to the peer.
+                let master = Key {
+                    tuple: expectation.master,
+                    zone: expectation.zone,
+                };
+                if self.internal.flows.find(&master).is_some() {
+                    self.put_expectation(expectation, origin == Origin::Others);
+                }
+            }
+        }
+    }
+
+    /// Adds or updates an expectation. Returns whether anything changed.
+    pub(super) fn put_expectation(&mut self, expectation: &Expectation, told: bool) -> bool {
+        let now_s = self.now_s();
+        let key = crate::cache::Object::stored_key(expectation);
+        let cache = &mut self.internal.expectations;
+        let living = cache.find(&key).and_then(|id| {
+            Some((
+                id,
+                cache
+                    .get(id)
+                    .filter(|slot| slot.state != State::Dead)?
+                    .value(),
+            ))
+        });
+        let (id, changed) = match (living, cache.find(&key)) {
+            (Some((id, before)), _) => {
+                cache.update(id, expectation, now_s);
+                let after = cache.get(id).map(crate::cache::Slot::value);
+                let ageless = |e: Expectation| Expectation {
+                    timeout_s: None,
+                    ..e
+                };
+                (id, after.map(ageless) != Some(ageless(before)))
+            }
+            (None, Some(id)) => {
+                cache.replace(id, expectation, now_s);
+                (id, true)
+            }
+            (None, None) => match cache.insert(expectation, now_s) {
+                Ok(id) => (id, true),
+                Err(_) => return false,
+            },
+        };
+        if let Some(slot) = cache.get_mut(id) {
+            slot.seen = self.dump.epoch;
+        }
+        self.schedule_refresh(Entry::Expectation(id));
+        if told {
+            self.announce(Entry::Expectation(id));
+        }
+        changed
+    }
+
+    /// Ends an expectation of the internal cache, told or untold.
+    pub(super) fn end_expectation(&mut self, id: u32, told: bool) {
+        if let Some(refresh) = &mut self.refresh {
+            refresh.expectations.clear(id);
+        }
+        self.internal.expectations.kill(id);
+        let entry = Entry::Expectation(id);
+        for session in &mut self.sessions {
+            if told {
+                session.announce(&mut self.internal, entry);
+            } else {
+                session.forget(&mut self.internal, entry);
+            }
+        }
+        self.internal.remove_unless_held(entry);
+    }
+
+    fn pass_on_expectation(&mut self, kind: EventKind, expectation: &Expectation) {
+        let stats = &mut self.bypass_expectations;
+        let (counter, change) = match kind {
+            EventKind::New => (&mut stats.new, Change::New),
+            EventKind::Update => (&mut stats.updated, Change::Update),
+            EventKind::Destroy => (&mut stats.destroyed, Change::Delete),
+        };
+        *counter += 1;
+        let state = state_of(change);
+        for session in &mut self.sessions {
+            session.pass_on(Told::Expectation(state, *expectation));
+        }
+    }
+
+    /// Whether expectations of this helper are replicated.
+    pub(super) fn is_replicated(&self, expectation: &Expectation) -> bool {
+        match &self.settings.expectation_sync {
+            ExpectationSync::Off => false,
+            ExpectationSync::All => true,
+            ExpectationSync::Helpers(names) => expectation.helper.is_some_and(|helper| {
+                names.iter().any(|name| {
+                    helper
+                        .as_bytes()
+                        .get(..name.len())
+                        .is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes()))
+                })
+            }),
+        }
+    }
+
+    /// In the ALARM mode: tells the entry again after a random time.
+    pub(super) fn schedule_refresh(&mut self, entry: Entry) {
+        let Some(refresh) = &mut self.refresh else {
+            return;
+        };
+        let seconds = 1 + self.random.below(refresh.after.as_secs().max(1));
+        let fraction = Duration::from_millis(200) * (1 + self.random.below(5) as u32);
+        let at = self.now + Duration::from_secs(seconds) + fraction;
+        match entry {
+            Entry::Flow(id) => refresh.flows.set(id, at),
+            Entry::Expectation(id) => refresh.expectations.set(id, at),
+        }
+    }
+
+    pub(super) fn refresh_entries(&mut self) {
+        let now = self.now;
+        let Some(refresh) = &mut self.refresh else {
+            return;
+        };
+        let mut fired = std::mem::take(&mut refresh.fired);
+        refresh.flows.fire(now, &mut fired);
+        let flows = fired.len();
+        refresh.expectations.fire(now, &mut fired);
+        for (position, id) in fired.drain(..).enumerate() {
+            let entry = if position < flows {
+                Entry::Flow(id)
+            } else {
+                Entry::Expectation(id)
+            };
+            self.announce(entry);
+            self.schedule_refresh(entry);
+        }
+        if let Some(refresh) = &mut self.refresh {
+            refresh.fired = fired;
+        }
+    }
+}
+
+/// Takes off what is neither kept nor told.
+pub(super) fn strip(flow: &mut Flow) {
+    flow.counters_orig = None;
+    flow.counters_reply = None;
+    flow.timestamp = None;
+    flow.event_time_ns = None;
+    flow.use_count = None;
+}
+
+fn state_of(change: Change) -> State {
+    match change {
+        Change::New => State::New,
+        Change::Update => State::Alive,
+        Change::Delete => State::Dead,
+    }
+}

@@ -1,0 +1,285 @@
+//! What the own kernel answers: verdicts on requests, and its tables when they are read.
+
+use std::time::Instant;
+
+use ctnetlink::{Reply, messages, parse};
+use flow::{Expectation, Flow};
+
+use super::Engine;
+use super::events::strip;
+use crate::api::KernelSocket;
+use crate::cache::State;
+use crate::internal::Told;
+use crate::kernel::dump::{Job, Purpose, Table};
+use crate::notice::Notice;
+use crate::queue::Entry;
+
+/// Positions looked at in one step of a sweep.
+const SWEEP_STEP: u32 = 4096;
+
+/// Lookups that may wait while a sweep goes on.
+const LOOKUPS_MAX: usize = 1024;
+
+/// The dump was cut short because the table changed; what arrived is good all the same.
+const EINTR: i32 = 4;
+
+impl Engine {
+    /// Takes a datagram of a socket for requests.
+    pub fn handle_kernel_reply(&mut self, now: Instant, socket: KernelSocket, datagram: &[u8]) {
+        self.now = now;
+        for message in messages(datagram) {
+            let Ok(message) = message else {
+                self.stats.malformed += 1;
+                break;
+            };
+            let seq = message.header.seq;
+            match parse::reply(&message) {
+                Ok(reply) => self.reply(socket, seq, reply),
+                Err(_) => self.stats.malformed += 1,
+            }
+        }
+        debug_assert!(self.check_invariants());
+    }
+
+    /// Answers of a socket for requests were lost.
+    pub fn handle_kernel_overrun(&mut self, now: Instant, socket: KernelSocket) {
+        self.now = now;
+        match socket {
+            KernelSocket::Dump => self.dump.restart(),
+            KernelSocket::Query => self.verify.complete(|_| {}),
+            KernelSocket::Commit => {
+                if let Some(commit) = &mut self.commit {
+                    commit.complete(&self.externals, &mut self.notices);
+                }
+            }
+            KernelSocket::Inject => {
+                if let Some(inject) = &mut self.inject {
+                    inject.complete();
+                }
+            }
+            KernelSocket::Flush => self.flush.complete(),
+        }
+        debug_assert!(self.check_invariants());
+    }
+
+    fn reply(&mut self, socket: KernelSocket, seq: u32, reply: Reply) {
+        match (socket, reply) {
+            (KernelSocket::Dump, reply) if self.dump.is_current(seq) => self.dump_reply(reply),
+            (KernelSocket::Commit, Reply::Flow(flow)) => {
+                if let Some(commit) = &mut self.commit {
+                    commit.found(&self.externals, seq, &flow);
+                }
+            }
+            (KernelSocket::Commit, Reply::Verdict { errno }) => {
+                if let Some(commit) = &mut self.commit {
+                    commit.verdict(&self.externals, &mut self.notices, seq, errno);
+                }
+            }
+            (KernelSocket::Inject, Reply::Verdict { errno }) => {
+                if let Some(inject) = &mut self.inject {
+                    inject.verdict(seq, errno);
+                }
+            }
+            (KernelSocket::Flush, Reply::Verdict { errno }) => self.flush.verdict(seq, errno),
+            (KernelSocket::Query, Reply::Verdict { errno }) => self.verified(seq, errno),
+            _ => {}
+        }
+    }
+
+    fn dump_reply(&mut self, reply: Reply) {
+        let Some(job) = self.dump.reading() else {
+            return;
+        };
+        match reply {
+            Reply::Flow(flow) => self.read_flow(job, flow),
+            Reply::Expectation(expectation) => self.read_expectation(job, &expectation),
+            Reply::Done { errno } | Reply::Verdict { errno } => {
+                if errno != 0 && errno != EINTR {
+                    self.notices.push_back(Notice::DumpFailed { errno });
+                    self.finish_reading();
+                } else {
+                    self.dump.parts_done();
+                }
+            }
+            Reply::Other => {}
+        }
+    }
+
+    fn read_flow(&mut self, job: Job, mut flow: Flow) {
+        if !self.settings.filter.accepts(&flow) || self.dump.has_ended(flow.id) {
+            return;
+        }
+        strip(&mut flow);
+        match job.purpose {
+            Purpose::Flush => self.flush.flow(flow.key(), flow.id),
+            Purpose::Bulk => {
+                for session in &mut self.sessions {
+                    session.pass_on(Told::Flow(State::New, flow));
+                }
+            }
+            Purpose::Populate | Purpose::Reconcile | Purpose::Resync | Purpose::Poll => {
+                self.keep_read_flow(job.purpose, flow);
+            }
+        }
+    }
+
+    fn keep_read_flow(&mut self, purpose: Purpose, flow: Flow) {
+        let now_s = self.now_s();
+        let epoch = self.dump.epoch;
+        let cache = &mut self.internal.flows;
+        let known = cache.find(&flow.key());
+        let living = known.and_then(|id| {
+            let slot = cache.get(id).filter(|slot| slot.state != State::Dead)?;
+            Some((id, slot.value(), slot.seen == epoch))
+        });
+        let (id, changed) = match (living, known) {
+            // An event told of it after this part was made: only what the event left out is news.
+            (Some((id, told, true)), _) => {
+                let mut whole = flow;
+                whole.merge(&told);
+                cache.set(id, &whole, now_s);
+                (id, differs(&whole, &told))
+            }
+            (Some((id, told, false)), _) => {
+                let changed = differs(&flow, &told);
+                if changed || matches!(purpose, Purpose::Resync | Purpose::Poll) {
+                    cache.update(id, &flow, now_s);
+                } else {
+                    cache.set(id, &flow, now_s);
+                }
+                (id, changed)
+            }
+            (None, Some(id)) => {
+                cache.replace(id, &flow, now_s);
+                (id, true)
+            }
+            (None, None) => match cache.insert(&flow, now_s) {
+                Ok(id) => (id, true),
+                Err(_) => return,
+            },
+        };
+        if let Some(slot) = cache.get_mut(id) {
+            slot.seen = epoch;
+        }
+        if living.is_none() {
+            self.schedule_refresh(Entry::Flow(id));
+        }
+        self.dump.changed += u64::from(changed);
+        if purpose == Purpose::Poll || (purpose == Purpose::Reconcile && changed) {
+            self.announce(Entry::Flow(id));
+        }
+    }
+
+    fn read_expectation(&mut self, job: Job, expectation: &Expectation) {
+        if !self.is_replicated(expectation) {
+            return;
+        }
+        let told = matches!(job.purpose, Purpose::Reconcile | Purpose::Poll);
+        let changed = self.put_expectation(expectation, told);
+        self.dump.changed += u64::from(changed);
+    }
+
+    /// Goes on with the look for entries that a reading has not seen. Returns whether anything was done.
+    pub(super) fn sweep(&mut self) -> bool {
+        let Some((job, from)) = self.dump.sweeping() else {
+            return false;
+        };
+        if !job.purpose.sweeps() {
+            self.finish_reading();
+            return true;
+        }
+        if self.verify.waiting() > LOOKUPS_MAX {
+            return false;
+        }
+        match job.table {
+            Table::Flows => self.sweep_flows(from),
+            Table::Expectations => self.sweep_expectations(),
+        }
+    }
+
+    fn sweep_flows(&mut self, from: u32) -> bool {
+        let mut position = from;
+        for _ in 0..SWEEP_STEP {
+            let Some(id) = self.internal.flows.next_from(position) else {
+                if !self.verify.is_idle() {
+                    // Wait for the last lookups.
+                    self.dump.sweep_on(position);
+                    return false;
+                }
+                self.finish_reading();
+                return true;
+            };
+            position = id + 1;
+            if let Some(slot) = self.internal.flows.get(id)
+                && slot.seen != self.dump.epoch
+                && slot.state != State::Dead
+            {
+                self.verify.ask(slot.value().key());
+            }
+        }
+        self.dump.sweep_on(position);
+        true
+    }
+
+    /// Expectations are few: those not seen have gone.
+    fn sweep_expectations(&mut self) -> bool {
+        let mut position = 0;
+        while let Some(id) = self.internal.expectations.next_from(position) {
+            position = id + 1;
+            let unseen = self
+                .internal
+                .expectations
+                .get(id)
+                .is_some_and(|slot| slot.seen != self.dump.epoch && slot.state != State::Dead);
+            if unseen {
+                self.dump.gone += 1;
+                self.end_expectation(id, true);
+            }
+        }
+        self.finish_reading();
+        true
+    }
+
+    fn verified(&mut self, seq: u32, errno: i32) {
+        let mut gone = Vec::new();
+        self.verify.verdict(seq, errno, |key| gone.push(*key));
+        for key in gone {
+            let Some(id) = self.internal.flows.find(&key) else {
+                continue;
+            };
+            let unseen = self
+                .internal
+                .flows
+                .get(id)
+                .is_some_and(|slot| slot.seen != self.dump.epoch && slot.state != State::Dead);
+            if unseen {
+                self.dump.gone += 1;
+                self.end_flow(id, true);
+            }
+        }
+    }
+
+    fn finish_reading(&mut self) {
+        let (changed, gone, incomplete) = (self.dump.changed, self.dump.gone, self.dump.incomplete);
+        let Some(job) = self.dump.finish() else {
+            return;
+        };
+        if job.purpose == Purpose::Reconcile && job.table == Table::Flows {
+            self.notices.push_back(Notice::Reconciled { changed, gone });
+        }
+        if incomplete && self.overrun_at.is_none() {
+            self.overrun_at = Some(self.now);
+        }
+        self.done.extend(job.client);
+    }
+}
+
+/// Whether two entries differ in anything that is replicated, the running timeout aside.
+fn differs(a: &Flow, b: &Flow) -> bool {
+    let fixed = |flow: &Flow| Flow {
+        timeout_s: None,
+        id: None,
+        ..*flow
+    };
+    fixed(a) != fixed(b)
+}

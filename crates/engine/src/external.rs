@@ -1,0 +1,150 @@
+//! The external cache: what a peer has, as it told.
+
+use std::time::{Duration, Instant};
+
+use flow::{Expectation, Flow};
+use syncwire::Change;
+
+use crate::cache::{Cache, Object};
+use crate::packed::PackedFlow;
+use crate::wheel::Wheel;
+
+/// Connections and expectations of one peer.
+#[derive(Debug)]
+pub(crate) struct External {
+    pub(crate) flows: Cache<PackedFlow>,
+    pub(crate) expectations: Cache<Expectation>,
+    expiry: Option<Expiry>,
+}
+
+/// In the ALARM mode entries go that are not refreshed.
+#[derive(Debug)]
+struct Expiry {
+    after: Duration,
+    flows: Wheel,
+    expectations: Wheel,
+    fired: Vec<u32>,
+}
+
+impl External {
+    /// `expire_after`: entries not told again for so long are removed.
+    pub(crate) fn new(
+        limit: usize,
+        seed: u64,
+        expire_after: Option<Duration>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            flows: Cache::new(limit, seed),
+            expectations: Cache::new(limit, seed.rotate_left(17)),
+            expiry: expire_after.map(|after| Expiry {
+                after,
+                flows: Wheel::new(now, after),
+                expectations: Wheel::new(now, after),
+                fired: Vec::new(),
+            }),
+        }
+    }
+
+    /// Applies what the peer said of a connection.
+    pub(crate) fn apply_flow(&mut self, change: Change, flow: &Flow, now: Instant, now_s: u32) {
+        let wheel = self
+            .expiry
+            .as_mut()
+            .map(|expiry| (&mut expiry.flows, now + expiry.after));
+        apply(&mut self.flows, change, flow, now_s, wheel);
+    }
+
+    /// Applies what the peer said of an expectation.
+    pub(crate) fn apply_expectation(
+        &mut self,
+        change: Change,
+        expectation: &Expectation,
+        now: Instant,
+        now_s: u32,
+    ) {
+        let wheel = self
+            .expiry
+            .as_mut()
+            .map(|expiry| (&mut expiry.expectations, now + expiry.after));
+        apply(&mut self.expectations, change, expectation, now_s, wheel);
+    }
+
+    /// Empties both caches.
+    pub(crate) fn clear(&mut self) {
+        self.flows.clear();
+        self.expectations.clear();
+        if let Some(expiry) = &mut self.expiry {
+            expiry.flows.clear_all();
+            expiry.expectations.clear_all();
+        }
+    }
+
+    /// Removes what was not told again in time.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        let Some(expiry) = &mut self.expiry else {
+            return;
+        };
+        expiry.flows.fire(now, &mut expiry.fired);
+        for id in expiry.fired.drain(..) {
+            self.flows.remove(id);
+        }
+        expiry.expectations.fire(now, &mut expiry.fired);
+        for id in expiry.fired.drain(..) {
+            self.expectations.remove(id);
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let expiry = self.expiry.as_ref()?;
+        let both = [
+            expiry.flows.poll_timeout(),
+            expiry.expectations.poll_timeout(),
+        ];
+        both.into_iter().flatten().min()
+    }
+
+    pub(crate) fn flow_expires_in(&self, id: u32, now: Instant) -> Option<Duration> {
+        self.expiry.as_ref()?.flows.remaining(id, now)
+    }
+
+    pub(crate) fn expectation_expires_in(&self, id: u32, now: Instant) -> Option<Duration> {
+        self.expiry.as_ref()?.expectations.remaining(id, now)
+    }
+}
+
+fn apply<T: Object>(
+    cache: &mut Cache<T>,
+    change: Change,
+    value: &T::Value,
+    now_s: u32,
+    timer: Option<(&mut Wheel, Instant)>,
+) {
+    let id = match (change, cache.find(&T::key(value))) {
+        (Change::Delete, known) => {
+            if let Some(id) = known {
+                cache.remove(id);
+                if let Some((wheel, _)) = timer {
+                    wheel.clear(id);
+                }
+            }
+            return;
+        }
+        (Change::New, Some(id)) => {
+            cache.replace(id, value, now_s);
+            id
+        }
+        (Change::Update, Some(id)) => {
+            cache.update(id, value, now_s);
+            id
+        }
+        (_, None) => match cache.insert(value, now_s) {
+            Ok(id) => id,
+            // Counted by the cache.
+            Err(_) => return,
+        },
+    };
+    if let Some((wheel, at)) = timer {
+        wheel.set(id, at);
+    }
+}

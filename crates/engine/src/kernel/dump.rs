@@ -1,0 +1,201 @@
+//! Readings of the own kernel's tables, one after the other.
+
+use std::collections::{HashSet, VecDeque};
+
+use ctnetlink::request::{self, DumpFilter};
+
+use crate::api::ClientId;
+
+/// Ids of entries that ended during a reading; beyond so many another reading follows.
+const ENDED_MAX: usize = 1 << 20;
+
+/// Why a table is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// At the start: into the internal cache, nothing is sent.
+    Populate,
+    /// After an overrun: what differs is sent.
+    Reconcile,
+    /// `-R`: into the internal cache; what has gone is sent.
+    Resync,
+    /// Every so often, in place of events: everything is sent.
+    Poll,
+    /// `-F` with a filter: what passes it is deleted.
+    Flush,
+    /// Without an internal cache, in place of a bulk: everything is sent as new.
+    Bulk,
+}
+
+impl Purpose {
+    /// Whether entries that are no longer there must be found.
+    pub(crate) fn sweeps(self) -> bool {
+        matches!(self, Self::Reconcile | Self::Resync | Self::Poll)
+    }
+}
+
+/// Which table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Table {
+    Flows,
+    Expectations,
+}
+
+/// One reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Job {
+    pub(crate) table: Table,
+    pub(crate) purpose: Purpose,
+    /// Who waits for its end.
+    pub(crate) client: Option<ClientId>,
+}
+
+/// Where the current reading is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// To be asked for.
+    Ask,
+    /// Parts arrive.
+    Parts,
+    /// All parts have arrived; entries not seen are looked for from this position on.
+    Sweep(u32),
+}
+
+/// The readings.
+#[derive(Debug)]
+pub(crate) struct Dump {
+    waiting: VecDeque<Job>,
+    current: Option<(Job, Stage)>,
+    bytes: Vec<u8>,
+    seq: u32,
+    /// Marks the entries that this reading has seen.
+    pub(crate) epoch: u16,
+    ended: HashSet<u32>,
+    /// Too much ended during a reading to remember it.
+    pub(crate) incomplete: bool,
+    pub(crate) changed: u64,
+    pub(crate) gone: u64,
+}
+
+impl Dump {
+    pub(crate) fn new() -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            current: None,
+            bytes: Vec::new(),
+            seq: 0,
+            epoch: 0,
+            ended: HashSet::new(),
+            incomplete: false,
+            changed: 0,
+            gone: 0,
+        }
+    }
+
+    /// Adds a reading; one for nobody that already waits is not added twice.
+    pub(crate) fn add(&mut self, job: Job) {
+        if job.client.is_some() || !self.waiting.contains(&job) {
+            self.waiting.push_back(job);
+        }
+    }
+
+    /// The current reading while its parts arrive.
+    pub(crate) fn reading(&self) -> Option<Job> {
+        match self.current {
+            Some((job, Stage::Parts)) => Some(job),
+            _ => None,
+        }
+    }
+
+    /// The current reading, if entries not seen are being looked for, and from where on.
+    pub(crate) fn sweeping(&self) -> Option<(Job, u32)> {
+        match self.current {
+            Some((job, Stage::Sweep(from))) => Some((job, from)),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn sweep_on(&mut self, from: u32) {
+        if let Some((_, Stage::Sweep(position))) = &mut self.current {
+            *position = from;
+        }
+    }
+
+    /// Writes the request for the next reading. `false`: none waits, or one is under way.
+    pub(crate) fn next_request(&mut self) -> bool {
+        if self.current.is_none()
+            && let Some(job) = self.waiting.pop_front()
+        {
+            self.current = Some((job, Stage::Ask));
+            self.epoch = self.epoch.wrapping_add(1).max(1);
+            (self.changed, self.gone, self.incomplete) = (0, 0, false);
+        }
+        let Some((job, stage @ Stage::Ask)) = &mut self.current else {
+            return false;
+        };
+        *stage = Stage::Parts;
+        self.seq = self.seq.wrapping_add(1);
+        self.bytes.clear();
+        match job.table {
+            Table::Flows => {
+                request::dump_flows(&mut self.bytes, self.seq, &DumpFilter::default());
+            }
+            Table::Expectations => request::dump_expectations(&mut self.bytes, self.seq, None),
+        }
+        true
+    }
+
+    /// The request to send.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether an answer belongs to the current reading.
+    pub(crate) fn is_current(&self, seq: u32) -> bool {
+        seq == self.seq
+    }
+
+    /// An entry has ended: parts that were made before must not bring it back.
+    pub(crate) fn ended(&mut self, id: Option<u32>) {
+        if self.reading().is_none() {
+            return;
+        }
+        if self.ended.len() >= ENDED_MAX {
+            self.incomplete = true;
+        } else if let Some(id) = id {
+            self.ended.insert(id);
+        }
+    }
+
+    pub(crate) fn has_ended(&self, id: Option<u32>) -> bool {
+        id.is_some_and(|id| self.ended.contains(&id))
+    }
+
+    /// All parts have arrived.
+    pub(crate) fn parts_done(&mut self) {
+        self.ended = HashSet::new();
+        if let Some((_, stage)) = &mut self.current {
+            *stage = Stage::Sweep(0);
+        }
+    }
+
+    /// Asks for the same table again: answers were lost.
+    pub(crate) fn restart(&mut self) {
+        self.ended = HashSet::new();
+        if let Some((_, stage)) = &mut self.current {
+            *stage = Stage::Ask;
+        }
+    }
+
+    /// Ends the current reading.
+    pub(crate) fn finish(&mut self) -> Option<Job> {
+        self.current.take().map(|(job, _)| job)
+    }
+
+    /// Whether a reading at the start is still to come or under way.
+    pub(crate) fn is_populating(&self) -> bool {
+        let current = self.current.iter().map(|(job, _)| job);
+        current
+            .chain(&self.waiting)
+            .any(|job| job.purpose == Purpose::Populate)
+    }
+}

@@ -1,0 +1,85 @@
+//! Flushes of the own kernel's tables.
+
+use std::collections::VecDeque;
+
+use ctnetlink::request::{self, DumpFilter};
+use flow::Key;
+
+use super::batch::Batch;
+
+/// Something to delete.
+#[derive(Clone, Copy, Debug)]
+enum Target {
+    AllFlows,
+    AllExpectations,
+    Flow(Key, Option<u32>),
+}
+
+/// Deletions under way.
+#[derive(Debug)]
+pub(crate) struct Flush {
+    batch: Batch<()>,
+    finished: Vec<((), i32)>,
+    waiting: VecDeque<Target>,
+}
+
+impl Flush {
+    pub(crate) fn new() -> Self {
+        Self {
+            batch: Batch::new(),
+            finished: Vec::new(),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn all_flows(&mut self) {
+        self.waiting.push_back(Target::AllFlows);
+    }
+
+    pub(crate) fn all_expectations(&mut self) {
+        self.waiting.push_back(Target::AllExpectations);
+    }
+
+    pub(crate) fn flow(&mut self, key: Key, id: Option<u32>) {
+        self.waiting.push_back(Target::Flow(key, id));
+    }
+
+    /// Deletions that have not been sent.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Writes the next batch into [`Self::bytes`]. `false`: nothing to write, or answers are awaited.
+    pub(crate) fn next_batch(&mut self) -> bool {
+        if self.batch.is_under_way() {
+            return false;
+        }
+        while !self.batch.is_full() {
+            let Some(target) = self.waiting.pop_front() else {
+                break;
+            };
+            self.batch.push((), |buf, seq, ack| match target {
+                Target::AllFlows => request::flush_flows(buf, seq, &DumpFilter::default()),
+                Target::AllExpectations => request::flush_expectations(buf, seq),
+                Target::Flow(key, id) => request::delete_flow(buf, seq, ack, &key, id),
+            });
+        }
+        self.batch.seal()
+    }
+
+    /// The batch to send.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.batch.bytes()
+    }
+
+    pub(crate) fn verdict(&mut self, seq: u32, errno: i32) {
+        if self.batch.verdict(seq, errno) {
+            self.complete();
+        }
+    }
+
+    /// Ends the batch: an entry that was not there is as good as deleted.
+    pub(crate) fn complete(&mut self) {
+        self.batch.finish(&mut self.finished);
+    }
+}

@@ -1,0 +1,288 @@
+//! The peer's changes straight into the own kernel, where there is no external cache.
+
+use std::collections::VecDeque;
+
+use ctnetlink::request::{self, Write};
+use flow::{Expectation, Flow, Status};
+use syncwire::Change;
+
+use super::batch::Batch;
+use super::prepare::Rules;
+use super::{EEXIST, ENOENT};
+use crate::snapshot::InjectStats;
+
+/// Changes that may wait. Beyond it the oldest are given up and counted: the kernel does not keep up.
+const WAITING_MAX: usize = 65536;
+
+/// A change to be made.
+#[derive(Clone, Copy, Debug)]
+#[allow(clippy::large_enum_variant)]
+enum Work {
+    Flow(Change, Flow),
+    Expectation(Change, Expectation),
+    /// The entry is in the way or out of step: away with it, then create it.
+    ReplaceFlow(Change, Flow),
+    ReplaceExpectation(Change, Expectation),
+    /// It was to be changed but is not there.
+    CreateFlow(Change, Flow),
+}
+
+#[derive(Clone, Copy, Debug)]
+#[allow(clippy::large_enum_variant)]
+enum Purpose {
+    /// First try.
+    Try(Work),
+    /// Second and last try.
+    Again { change: Change, expectation: bool },
+    /// Whether there was anything does not matter.
+    Clear,
+}
+
+/// Changes under way.
+#[derive(Debug)]
+pub(crate) struct Inject {
+    rules: Rules,
+    batch: Batch<Purpose>,
+    finished: Vec<(Purpose, i32)>,
+    waiting: VecDeque<Work>,
+    pub(crate) flows: InjectStats,
+    pub(crate) expectations: InjectStats,
+}
+
+impl Inject {
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            batch: Batch::new(),
+            finished: Vec::new(),
+            waiting: VecDeque::new(),
+            flows: InjectStats::default(),
+            expectations: InjectStats::default(),
+        }
+    }
+
+    pub(crate) fn flow(&mut self, change: Change, flow: &Flow) {
+        self.add(Work::Flow(change, *flow));
+    }
+
+    pub(crate) fn expectation(&mut self, change: Change, expectation: &Expectation) {
+        self.add(Work::Expectation(change, *expectation));
+    }
+
+    /// Changes that wait for the kernel.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    fn add(&mut self, work: Work) {
+        if self.waiting.len() >= WAITING_MAX
+            && let Some(oldest) = self.waiting.pop_front()
+        {
+            let (change, expectation) = oldest.about();
+            self.count(change, expectation, false);
+        }
+        self.waiting.push_back(work);
+    }
+
+    /// Writes the next batch into [`Self::bytes`]. `false`: nothing to write, or answers are awaited.
+    pub(crate) fn next_batch(&mut self) -> bool {
+        if self.batch.is_under_way() {
+            return false;
+        }
+        while !self.batch.is_full() {
+            // A second change of the same entry waits: a retry of the first would come after it.
+            let Some(work) = self.waiting.front().copied() else {
+                break;
+            };
+            if self
+                .batch
+                .purposes()
+                .any(|p| matches!(p, Purpose::Try(other) if other.is_about_same(&work)))
+            {
+                break;
+            }
+            self.waiting.pop_front();
+            self.write(work);
+        }
+        self.batch.seal()
+    }
+
+    fn write(&mut self, work: Work) {
+        match work {
+            Work::Flow(Change::New, flow) => {
+                let flow = self.rules.for_create(&flow, 0);
+                self.batch.push(Purpose::Try(work), |buf, seq, ack| {
+                    request::write_flow(buf, seq, ack, Write::Create, &flow);
+                });
+            }
+            Work::Flow(Change::Update, flow) => {
+                let flow = self.rules.for_update(&flow, 0, Status::default());
+                self.batch.push(Purpose::Try(work), |buf, seq, ack| {
+                    request::write_flow(buf, seq, ack, Write::Update, &flow);
+                });
+            }
+            Work::Flow(Change::Delete, flow) => {
+                self.batch.push(Purpose::Try(work), |buf, seq, ack| {
+                    request::delete_flow(buf, seq, ack, &flow.key(), None);
+                });
+            }
+            Work::Expectation(Change::Delete, wanted) => {
+                self.batch.push(Purpose::Try(work), |buf, seq, ack| {
+                    request::delete_expectation(buf, seq, ack, &wanted);
+                });
+            }
+            Work::Expectation(_, wanted) => {
+                self.batch.push(Purpose::Try(work), |buf, seq, ack| {
+                    request::write_expectation(buf, seq, ack, Write::Create, &wanted);
+                });
+            }
+            Work::ReplaceFlow(change, flow) => {
+                let reply = flow.reply_direction();
+                self.batch.push(Purpose::Clear, |buf, seq, ack| {
+                    request::delete_flow(buf, seq, ack, &flow.key(), None);
+                });
+                self.batch.push(Purpose::Clear, |buf, seq, ack| {
+                    request::delete_flow_by_reply(buf, seq, ack, &reply, flow.zone);
+                });
+                self.create_again(change, &flow);
+            }
+            Work::CreateFlow(change, flow) => self.create_again(change, &flow),
+            Work::ReplaceExpectation(change, wanted) => {
+                self.batch.push(Purpose::Clear, |buf, seq, ack| {
+                    request::delete_expectation(buf, seq, ack, &wanted);
+                });
+                let again = Purpose::Again {
+                    change,
+                    expectation: true,
+                };
+                self.batch.push(again, |buf, seq, ack| {
+                    request::write_expectation(buf, seq, ack, Write::Create, &wanted);
+                });
+            }
+        }
+    }
+
+    fn create_again(&mut self, change: Change, flow: &Flow) {
+        let flow = self.rules.for_create(flow, 0);
+        let again = Purpose::Again {
+            change,
+            expectation: false,
+        };
+        self.batch.push(again, |buf, seq, ack| {
+            request::write_flow(buf, seq, ack, Write::Create, &flow);
+        });
+    }
+
+    /// The batch to send.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.batch.bytes()
+    }
+
+    pub(crate) fn verdict(&mut self, seq: u32, errno: i32) {
+        if self.batch.verdict(seq, errno) {
+            self.complete();
+        }
+    }
+
+    /// Ends the batch. What has to be tried again goes before everything that came later.
+    pub(crate) fn complete(&mut self) {
+        let mut finished = std::mem::take(&mut self.finished);
+        self.batch.finish(&mut finished);
+        while let Some((purpose, errno)) = finished.pop() {
+            match (purpose, errno) {
+                (Purpose::Clear, _) => {}
+                (
+                    Purpose::Again {
+                        change,
+                        expectation,
+                    },
+                    errno,
+                ) => {
+                    self.count(change, expectation, errno == 0);
+                }
+                (Purpose::Try(work), 0) => {
+                    let (change, expectation) = work.about();
+                    self.count(change, expectation, true);
+                }
+                (Purpose::Try(work), errno) => self.failed(work, errno),
+            }
+        }
+        self.finished = finished;
+    }
+
+    fn failed(&mut self, work: Work, errno: i32) {
+        match (work, errno) {
+            (Work::Flow(Change::Delete, _) | Work::Expectation(Change::Delete, _), ENOENT) => {
+                let (change, expectation) = work.about();
+                self.count(change, expectation, true);
+            }
+            (Work::Flow(Change::New, flow), EEXIST) => {
+                self.waiting
+                    .push_front(Work::ReplaceFlow(Change::New, flow));
+            }
+            (Work::Flow(Change::Update, flow), ENOENT) => {
+                self.waiting
+                    .push_front(Work::CreateFlow(Change::Update, flow));
+            }
+            (Work::Flow(Change::Update, flow), _) => {
+                self.waiting
+                    .push_front(Work::ReplaceFlow(Change::Update, flow));
+            }
+            (Work::Expectation(change @ (Change::New | Change::Update), wanted), EEXIST) => {
+                self.waiting
+                    .push_front(Work::ReplaceExpectation(change, wanted));
+            }
+            _ => {
+                let (change, expectation) = work.about();
+                self.count(change, expectation, false);
+            }
+        }
+    }
+
+    fn count(&mut self, change: Change, expectation: bool, done: bool) {
+        let stats = if expectation {
+            &mut self.expectations
+        } else {
+            &mut self.flows
+        };
+        let counter = match (change, done) {
+            (Change::New, true) => &mut stats.created,
+            (Change::New, false) => &mut stats.create_failed,
+            (Change::Update, true) => &mut stats.updated,
+            (Change::Update, false) => &mut stats.update_failed,
+            (Change::Delete, true) => &mut stats.destroyed,
+            (Change::Delete, false) => &mut stats.destroy_failed,
+        };
+        *counter += 1;
+    }
+}
+
+impl Work {
+    /// Whether both concern the same entry.
+    fn is_about_same(&self, other: &Self) -> bool {
+        match (self.flow(), other.flow()) {
+            (Some(a), Some(b)) => a.orig == b.orig && a.zone.orig == b.zone.orig,
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    fn flow(&self) -> Option<&Flow> {
+        match self {
+            Self::Flow(_, flow) | Self::ReplaceFlow(_, flow) | Self::CreateFlow(_, flow) => {
+                Some(flow)
+            }
+            Self::Expectation(..) | Self::ReplaceExpectation(..) => None,
+        }
+    }
+
+    /// What kind of change, and whether it is about an expectation.
+    fn about(&self) -> (Change, bool) {
+        match self {
+            Self::Flow(change, _) | Self::ReplaceFlow(change, _) | Self::CreateFlow(change, _) => {
+                (*change, false)
+            }
+            Self::Expectation(change, _) | Self::ReplaceExpectation(change, _) => (*change, true),
+        }
+    }
+}

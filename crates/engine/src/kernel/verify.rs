@@ -1,0 +1,79 @@
+//! Whether entries that a dump did not show have really gone: each is asked for by itself.
+
+use std::collections::VecDeque;
+
+use ctnetlink::request;
+use flow::Key;
+
+use super::ENOENT;
+use super::batch::Batch;
+
+/// Lookups under way.
+#[derive(Debug)]
+pub(crate) struct Verify {
+    batch: Batch<Key>,
+    finished: Vec<(Key, i32)>,
+    waiting: VecDeque<Key>,
+}
+
+impl Verify {
+    pub(crate) fn new() -> Self {
+        Self {
+            batch: Batch::new(),
+            finished: Vec::new(),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Has an entry looked up.
+    pub(crate) fn ask(&mut self, key: Key) {
+        self.waiting.push_back(key);
+    }
+
+    /// Lookups that have not been sent.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether every lookup has been answered.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && !self.batch.is_under_way()
+    }
+
+    /// Writes the next batch into [`Self::bytes`]. `false`: nothing to write, or answers are awaited.
+    pub(crate) fn next_batch(&mut self) -> bool {
+        if self.batch.is_under_way() {
+            return false;
+        }
+        while !self.batch.is_full() {
+            let Some(key) = self.waiting.pop_front() else {
+                break;
+            };
+            self.batch
+                .push(key, |buf, seq, ack| request::get_flow(buf, seq, ack, &key));
+        }
+        self.batch.seal()
+    }
+
+    /// The batch to send.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.batch.bytes()
+    }
+
+    /// Notes a verdict. When the batch is complete, `gone` gets the keys of those that have gone.
+    pub(crate) fn verdict(&mut self, seq: u32, errno: i32, gone: impl FnMut(&Key)) {
+        if self.batch.verdict(seq, errno) {
+            self.complete(gone);
+        }
+    }
+
+    /// Ends the batch; without a verdict an entry counts as there.
+    pub(crate) fn complete(&mut self, mut gone: impl FnMut(&Key)) {
+        self.batch.finish(&mut self.finished);
+        for (key, errno) in self.finished.drain(..) {
+            if errno == ENOENT {
+                gone(&key);
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Sending everything: a cursor over the caches, moved on as the peer keeps up.
+
+use std::time::{Duration, Instant};
+
+use super::{Reliability, Session};
+use crate::cache::State;
+use crate::internal::Internal;
+use crate::queue::{Entry, Queue};
+
+/// Entries queued at once.
+const STEP: usize = 64;
+
+/// Most messages that may wait for their acknowledgement while a bulk goes on.
+const UNACKNOWLEDGED_MAX: usize = 16384;
+
+/// Entries sent for each tick that the peer acknowledges nothing: it may not be there at all.
+const STALLED_STEP: usize = 4096;
+
+/// Without acknowledgements the bulk pauses this long ...
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// ... after so many entries.
+const BURST: usize = 512;
+
+/// Where the sending of everything is.
+#[derive(Debug, Default)]
+pub(crate) struct Bulk {
+    flows_from: Option<u32>,
+    expectations_from: Option<u32>,
+    /// Entries that may be sent although the peer does not keep up.
+    credit: usize,
+    burst: usize,
+    resumes_at: Option<Instant>,
+    /// Asked for again meanwhile.
+    again: bool,
+}
+
+impl Bulk {
+    fn from_start() -> Self {
+        Self {
+            flows_from: Some(0),
+            expectations_from: Some(0),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn go_on_regardless(&mut self) {
+        self.credit = STALLED_STEP;
+    }
+
+    pub(super) fn resumes_at(&self) -> Option<Instant> {
+        self.resumes_at
+    }
+}
+
+impl Session {
+    /// Starts to send everything. One that is asked for while another runs follows it, once.
+    pub(crate) fn start_bulk(&mut self) {
+        match &mut self.bulk {
+            _ if matches!(self.reliability, Reliability::Alarm) => {}
+            _ if !self.has_cache => self.bulk_requested = true,
+            Some(running) => running.again = true,
+            none => *none = Some(Bulk::from_start()),
+        }
+    }
+
+    /// Queues the next entries. Returns whether there were any to queue now.
+    pub(super) fn advance_bulk(&mut self, internal: &mut Internal, now: Instant) -> bool {
+        let Some(mut bulk) = self.bulk.take() else {
+            return false;
+        };
+        let step = self.bulk_step(&mut bulk, now);
+        let mut queued = false;
+        for _ in 0..step {
+            let Some(entry) = next_entry(&mut bulk, internal) else {
+                if std::mem::take(&mut bulk.again) {
+                    self.bulk = Some(Bulk::from_start());
+                }
+                return queued;
+            };
+            queued = true;
+            self.announce(internal, entry);
+        }
+        self.bulk = Some(bulk);
+        queued
+    }
+
+    /// How many entries may be queued now.
+    fn bulk_step(&self, bulk: &mut Bulk, now: Instant) -> usize {
+        let Reliability::Ftfw(ftfw) = &self.reliability else {
+            if bulk.resumes_at.is_some_and(|at| at > now) {
+                return 0;
+            }
+            bulk.resumes_at = None;
+            bulk.burst += STEP;
+            if bulk.burst >= BURST {
+                bulk.burst = 0;
+                bulk.resumes_at = Some(now + PAUSE);
+            }
+            return STEP;
+        };
+        // A peer acknowledges after its window at the earliest; a queue shorter than that cannot wait.
+        let longest = (ftfw.resend_max / 2).min(UNACKNOWLEDGED_MAX);
+        let waits = self.queues.len(Queue::Resend);
+        if longest as i64 <= 2 * ftfw.ack_window || waits + STEP <= longest {
+            return STEP;
+        }
+        let step = bulk.credit.min(STEP);
+        bulk.credit -= step;
+        step
+    }
+}
+
+/// The next living entry: connections first, then expectations.
+fn next_entry(bulk: &mut Bulk, internal: &Internal) -> Option<Entry> {
+    while let Some(from) = bulk.flows_from {
+        let Some(id) = internal.flows.next_from(from) else {
+            bulk.flows_from = None;
+            break;
+        };
+        bulk.flows_from = Some(id + 1);
+        if internal
+            .flows
+            .get(id)
+            .is_some_and(|slot| slot.state != State::Dead)
+        {
+            return Some(Entry::Flow(id));
+        }
+    }
+    while let Some(from) = bulk.expectations_from {
+        let id = internal.expectations.next_from(from)?;
+        bulk.expectations_from = Some(id + 1);
+        if internal
+            .expectations
+            .get(id)
+            .is_some_and(|slot| slot.state != State::Dead)
+        {
+            return Some(Entry::Expectation(id));
+        }
+    }
+    None
+}

@@ -1,0 +1,351 @@
+//! What the peer says: sequence numbers, acknowledgements, requests.
+
+use std::time::{Duration, Instant};
+
+use flow::{Expectation, Flow};
+use syncwire::{Carrier, Change, Flags, FramingError, Kind, RawMessage, Split, split};
+
+use super::{Ftfw, Hello, Reliability, Session};
+use crate::api::LinkId;
+use crate::internal::Internal;
+use crate::links::Switch;
+use crate::notice::Notice;
+use crate::queue::{Element, Sweep};
+
+/// A peer that keeps missing what is no longer kept gets everything no more often than this.
+const HEAL_PAUSE: Duration = Duration::from_secs(5);
+
+/// Flags that no message may carry.
+const UNDEFINED: Flags = Flags(0x81);
+
+/// What the peer's messages are applied to.
+pub(crate) trait Receiver {
+    /// A connection of the peer changed.
+    fn flow(&mut self, change: Change, flow: &Flow);
+    /// An expectation of the peer changed.
+    fn expectation(&mut self, change: Change, expectation: &Expectation);
+    /// Something worth a line.
+    fn notice(&mut self, notice: Notice);
+}
+
+/// What a message is, as far as its header goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Header {
+    Data,
+    Ack,
+    Nack,
+    Resync,
+    Alive,
+    /// Not for this mode: skipped without a word.
+    Ignored,
+    /// A type this mode does not know.
+    BadType,
+    /// Flags or a type that cannot be.
+    Malformed,
+}
+
+/// `a` is before `b` in serial arithmetic.
+fn before(a: u32, b: u32) -> bool {
+    (a.wrapping_sub(b) as i32) < 0
+}
+
+impl Session {
+    /// Takes a datagram.
+    pub(crate) fn receive_datagram(
+        &mut self,
+        internal: &mut Internal,
+        receiver: &mut dyn Receiver,
+        link: LinkId,
+        now: Instant,
+        bytes: &[u8],
+    ) {
+        self.receive(internal, receiver, link, now, bytes, Carrier::Datagram);
+    }
+
+    /// Takes a piece of a stream.
+    pub(crate) fn receive_stream(
+        &mut self,
+        internal: &mut Internal,
+        receiver: &mut dyn Receiver,
+        link: LinkId,
+        now: Instant,
+        piece: &[u8],
+    ) {
+        let mut stream = self.links.take_stream(link);
+        stream.feed(piece, |bytes| {
+            bytes.len() - self.receive(internal, receiver, link, now, bytes, Carrier::Stream)
+        });
+        self.links.put_stream(link, stream);
+    }
+
+    /// Returns how many bytes are left over: the beginning of a message whose end has not arrived.
+    fn receive(
+        &mut self,
+        internal: &mut Internal,
+        receiver: &mut dyn Receiver,
+        link: LinkId,
+        now: Instant,
+        mut bytes: &[u8],
+        carrier: Carrier,
+    ) -> usize {
+        loop {
+            match split(bytes, carrier) {
+                Split::Message(message, rest) => {
+                    if self.message(internal, receiver, now, &message)
+                        && let Switch::To(link) = self.links.heard(link)
+                    {
+                        receiver.notice(Notice::LinkActive(link));
+                    }
+                    bytes = rest;
+                }
+                Split::Incomplete => return bytes.len(),
+                Split::Bad(FramingError::Truncated { .. }) => {
+                    self.stats.truncated += 1;
+                    return 0;
+                }
+                Split::Bad(FramingError::BadSize { .. }) => {
+                    self.stats.bad_size += 1;
+                    return 0;
+                }
+            }
+        }
+    }
+
+    /// Returns whether the message was one for us.
+    fn message(
+        &mut self,
+        internal: &mut Internal,
+        receiver: &mut dyn Receiver,
+        now: Instant,
+        message: &RawMessage<'_>,
+    ) -> bool {
+        if message.version != syncwire::message::VERSION {
+            self.stats.wrong_version += 1;
+            return false;
+        }
+        let header = self.judge(message);
+        match header {
+            Header::Malformed => self.stats.malformed_header += 1,
+            Header::BadType => self.stats.bad_type += 1,
+            Header::Ignored => {}
+            _ => {
+                if self.is_next(internal, message.seq, message.flags) {
+                    self.digest(internal, receiver, now, header, message);
+                    self.last_received = self.track(message.seq);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    fn judge(&self, message: &RawMessage<'_>) -> Header {
+        let flags = message.flags.without(Flags::HANDSHAKE);
+        let reliability = &self.reliability;
+        if matches!(reliability, Reliability::Alarm) {
+            // compat: this mode knows only data without any flag and says nothing of the rest.
+            return match message.kind() {
+                _ if !message.flags.is_empty() => Header::Ignored,
+                Some(Kind::Flow(_) | Kind::Expectation(_)) => Header::Data,
+                _ => Header::BadType,
+            };
+        }
+        match message.kind() {
+            Some(Kind::Flow(_) | Kind::Expectation(_)) if flags.is_empty() => Header::Data,
+            Some(Kind::Control) if flags.intersects(UNDEFINED) => Header::Malformed,
+            Some(Kind::Control) => self.judge_control(flags, message),
+            _ => Header::Malformed,
+        }
+    }
+
+    fn judge_control(&self, flags: Flags, message: &RawMessage<'_>) -> Header {
+        let ranged = |header| match (&self.reliability, message.range()) {
+            (Reliability::Ftfw(_), Some((from, to))) if !before(to, from) => header,
+            _ => Header::Malformed,
+        };
+        if flags.contains(Flags::ACK) {
+            ranged(Header::Ack)
+        } else if flags.contains(Flags::NACK) {
+            ranged(Header::Nack)
+        } else if flags.contains(Flags::RESYNC) {
+            Header::Resync
+        } else if flags.contains(Flags::ALIVE) {
+            Header::Alive
+        } else {
+            Header::Malformed
+        }
+    }
+
+    /// Whether the message is to be digested, by its number. Gaps are counted, and asked for.
+    fn is_next(&mut self, internal: &mut Internal, seq: u32, flags: Flags) -> bool {
+        if matches!(self.reliability, Reliability::Alarm) {
+            return true;
+        }
+        let last = self.last_received;
+        if let Reliability::Ftfw(_) = self.reliability {
+            if flags.contains(Flags::HELLO) {
+                self.greeted(internal, seq);
+            }
+            if let Reliability::Ftfw(ftfw) = &mut self.reliability
+                && flags.contains(Flags::HELLO_BACK)
+                && ftfw.hello == Hello::Say
+            {
+                ftfw.hello = Hello::Done;
+            }
+            if flags.contains(Flags::HELLO) {
+                return true;
+            }
+        }
+        let Some(last) = last else { return true };
+        let expected = last.wrapping_add(1);
+        if before(seq, expected) {
+            self.stats.before += 1;
+            // Only the reliable mode knows that it has the newer state already.
+            return !matches!(self.reliability, Reliability::Ftfw(_));
+        }
+        self.stats.lost += u64::from(seq.wrapping_sub(expected));
+        true
+    }
+
+    /// The peer has just started, or thinks that we have not heard of it.
+    fn greeted(&mut self, internal: &mut Internal, seq: u32) {
+        let next_seq = self.next_seq;
+        let Reliability::Ftfw(ftfw) = &mut self.reliability else {
+            return;
+        };
+        ftfw.say_hello_back = true;
+        if ftfw.ack_from.is_some_and(|from| before(seq, from)) {
+            ftfw.window = ftfw.ack_window - 1;
+            ftfw.ack_from = Some(seq);
+        }
+        ftfw.forgotten = Some(next_seq.wrapping_sub(1));
+        let release = |element| {
+            if let Element::Entry(entry) = element {
+                internal.release(entry);
+            }
+        };
+        self.queues.sweep_resend(|_| Sweep::Release, release);
+        // Numbers start anew: what was received before says nothing about what comes.
+        self.last_received = None;
+    }
+
+    /// Notes the number of an accepted message; in the reliable mode acknowledges and asks.
+    fn track(&mut self, seq: u32) -> Option<u32> {
+        let last = self.last_received;
+        let Reliability::Ftfw(ftfw) = &mut self.reliability else {
+            // compat: without acknowledgements the last number is simply the one that came last.
+            return (!matches!(self.reliability, Reliability::Alarm)).then_some(seq);
+        };
+        match last {
+            Some(last) if before(last.wrapping_add(1), seq) => {
+                let pending = ftfw.ack_from.replace(seq);
+                ftfw.window = ftfw.ack_window - 1;
+                if let Some(from) = pending {
+                    self.control(Flags::ACK, from, last);
+                }
+                self.control(Flags::NACK, last.wrapping_add(1), seq.wrapping_sub(1));
+            }
+            _ => {
+                let from = *ftfw.ack_from.get_or_insert(seq);
+                ftfw.window -= 1;
+                if ftfw.window <= 0 {
+                    ftfw.window = ftfw.ack_window;
+                    ftfw.ack_from = None;
+                    self.control(Flags::ACK, from, seq);
+                }
+            }
+        }
+        Some(seq)
+    }
+
+    fn digest(
+        &mut self,
+        internal: &mut Internal,
+        receiver: &mut dyn Receiver,
+        now: Instant,
+        header: Header,
+        message: &RawMessage<'_>,
+    ) {
+        match header {
+            Header::Data => self.data(receiver, message),
+            Header::Resync => {
+                receiver.notice(Notice::ResyncRequestedByPeer);
+                receiver.notice(Notice::SendingBulk);
+                self.start_bulk();
+            }
+            Header::Ack => {
+                if let Some((from, to)) = message.range() {
+                    self.acknowledged(internal, from, to);
+                }
+            }
+            Header::Nack => {
+                if let Some((from, to)) = message.range() {
+                    self.missed(receiver, now, from, to);
+                }
+            }
+            Header::Alive | Header::Ignored | Header::BadType | Header::Malformed => {}
+        }
+    }
+
+    fn data(&mut self, receiver: &mut dyn Receiver, message: &RawMessage<'_>) {
+        let read = match message.kind() {
+            Some(Kind::Flow(change)) => message.flow().map(|flow| receiver.flow(change, &flow)),
+            Some(Kind::Expectation(change)) => message
+                .expectation()
+                .map(|expectation| receiver.expectation(change, &expectation)),
+            _ => Ok(()),
+        };
+        if read.is_err() {
+            self.stats.malformed_payload += 1;
+        }
+    }
+
+    fn acknowledged(&mut self, internal: &mut Internal, from: u32, to: u32) {
+        let judge = |seq| {
+            if before(to, seq) {
+                Sweep::Stop
+            } else if before(seq, from) {
+                Sweep::Keep
+            } else {
+                Sweep::Release
+            }
+        };
+        let release = |element| {
+            if let Element::Entry(entry) = element {
+                internal.release(entry);
+            }
+        };
+        let count = self.queues.sweep_resend(judge, release);
+        if let Reliability::Ftfw(ftfw) = &mut self.reliability {
+            ftfw.progress |= count > 0;
+        }
+    }
+
+    /// Sends again what is kept; what is not makes the peer miss something for good, so it gets all.
+    fn missed(&mut self, receiver: &mut dyn Receiver, now: Instant, from: u32, to: u32) {
+        let judge = |seq| {
+            if before(to, seq) {
+                Sweep::Stop
+            } else if before(seq, from) {
+                Sweep::Keep
+            } else {
+                Sweep::Resend
+            }
+        };
+        self.queues.sweep_resend(judge, |_| {});
+        let Reliability::Ftfw(Ftfw {
+            forgotten: Some(forgotten),
+            heal_at,
+            ..
+        }) = &mut self.reliability
+        else {
+            return;
+        };
+        let gone_for_good = !before(*forgotten, from);
+        if gone_for_good && heal_at.is_none_or(|at| at <= now) {
+            *heal_at = Some(now + HEAL_PAUSE);
+            receiver.notice(Notice::ResendImpossible);
+            self.start_bulk();
+        }
+    }
+}
