@@ -1,6 +1,7 @@
 //! Our daemon and the original behind one interface.
 
 use std::ffi::OsStr;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -149,6 +150,66 @@ impl Daemon {
         Ok(())
     }
 
+    /// Starts one more daemon with the same files, which is expected to give up, and returns what it said.
+    ///
+    /// # Errors
+    /// It goes on running.
+    pub fn start_another(&self, program: &Path) -> Result<Finished> {
+        let mut command = self.command(program);
+        command.arg("-C").arg(self.path("conf"));
+        run_within(command, "", Duration::from_secs(5))
+    }
+
+    /// Connects to its control socket and does nothing more.
+    ///
+    /// # Errors
+    /// Nobody listens.
+    pub fn connect(&self) -> Result<UnixStream> {
+        Ok(UnixStream::connect(self.path("ctl"))?)
+    }
+
+    /// A number of `-s` by its block and words, such as `("cache external", "current active connections")`.
+    ///
+    /// # Errors
+    /// The client fails, or there is no such number.
+    pub fn counter(&self, block: &str, words: &str) -> Result<u64> {
+        let text = self.client(["-s"])?;
+        let mut lines = text.lines().skip_while(|line| !line.starts_with(block));
+        let line = lines
+            .find(|line| line.contains(words))
+            .with_context(|| format!("no {words} in {block}:\n{text}"))?;
+        let number = line
+            .split(':')
+            .next_back()
+            .and_then(|rest| rest.split_whitespace().next());
+        Ok(number.context("no number")?.parse()?)
+    }
+
+    /// Resident memory in KiB.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn memory_kib(&self) -> Result<u64> {
+        let pid = self.pid().context("not running")?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|rest| rest.split_whitespace().next());
+        Ok(number.context("no VmRSS")?.parse()?)
+    }
+
+    /// Waits until the process has ended by itself.
+    ///
+    /// # Errors
+    /// It goes on running, or ends with an exit status other than 0.
+    pub fn ends(&mut self) -> Result<()> {
+        let mut child = self.child.take().context("not running")?;
+        let status = child.wait(STOP_LIMIT)?;
+        if !status.success() {
+            bail!("ended with {status}:\n{}", self.messages());
+        }
+        Ok(())
+    }
+
     /// Where it runs.
     #[must_use]
     pub fn namespace(&self) -> &Namespace {
@@ -170,9 +231,14 @@ impl Daemon {
     /// Log and console output so far.
     #[must_use]
     pub fn messages(&self) -> String {
-        ["console", "log"]
-            .map(|file| std::fs::read_to_string(self.path(file)).unwrap_or_default())
-            .concat()
+        let [console, log] = ["console", "log"]
+            .map(|file| std::fs::read_to_string(self.path(file)).unwrap_or_default());
+        // On a console the log's lines are often repeated.
+        if console.contains(&log) {
+            console
+        } else {
+            console + &log
+        }
     }
 
     /// Replaces the configuration; it counts from the next launch.
@@ -248,13 +314,9 @@ impl Daemon {
     /// # Errors
     /// It does not run, does not end in time, or ends with an exit status other than 0.
     pub fn stop(&mut self) -> Result<()> {
-        let mut child = self.child.take().context("not running")?;
+        let child = self.child.as_ref().context("not running")?;
         child.signal(Signal::SIGTERM)?;
-        let status = child.wait(STOP_LIMIT)?;
-        if !status.success() {
-            bail!("ended with {status}:\n{}", self.messages());
-        }
-        Ok(())
+        self.ends()
     }
 
     fn command(&self, program: &Path) -> Command {

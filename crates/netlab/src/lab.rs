@@ -134,7 +134,11 @@ fn remove(namespace: &Namespace) {
     if !gone {
         eprintln!("netlab: processes in {} do not end", namespace.name());
     }
-    if let Err(error) = ip(&format!("netns del {}", namespace.name())) {
+    let removed = ip(&format!("netns del {}", namespace.name()));
+    // Another process may have been faster with a leftover.
+    if let Err(error) = removed
+        && Path::new("/run/netns").join(namespace.name()).exists()
+    {
         eprintln!("netlab: {error:#}");
     }
 }

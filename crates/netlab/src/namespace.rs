@@ -160,6 +160,19 @@ impl Namespace {
         )
     }
 
+    /// Keeps what passes an interface from being tracked, as the synchronisation link should be.
+    ///
+    /// # Errors
+    /// nft refuses.
+    pub fn untrack(&self, interface: &str) -> Result<()> {
+        self.nft(&format!(
+            "table inet netlab_untracked {{
+                chain in {{ type filter hook prerouting priority -300; iifname \"{interface}\" notrack; }}
+                chain out {{ type filter hook output priority -300; oifname \"{interface}\" notrack; }}
+            }}"
+        ))
+    }
+
     /// Drops a share of the UDP datagrams that arrive on an interface, at random; 0 ends it.
     ///
     /// # Errors
@@ -173,6 +186,19 @@ impl Namespace {
             ))?;
         }
         Ok(())
+    }
+
+    /// How many datagrams [`lose`](Self::lose) has dropped since it was last called.
+    ///
+    /// # Errors
+    /// It does not drop anything here.
+    pub fn lost(&self) -> Result<u64> {
+        let rules = self.run("nft list table inet netlab_loss")?;
+        let mut words = rules
+            .split_whitespace()
+            .skip_while(|&word| word != "packets");
+        let packets = words.nth(1).context("no counter")?;
+        Ok(packets.parse()?)
     }
 
     /// Ids of the processes inside.

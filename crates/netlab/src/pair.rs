@@ -61,10 +61,6 @@ table ip nat {
         oifname "wan" masquerade
     }
 }
-table inet untracked {
-    chain in { type filter hook prerouting priority -300; iifname "sync" notrack; }
-    chain out { type filter hook output priority -300; oifname "sync" notrack; }
-}
 "#;
 
 /// The pair. Its lab goes last, after whatever runs inside.
@@ -110,6 +106,7 @@ impl Pair {
                 firewall.sysctl(&format!("net.netfilter.nf_conntrack_{setting}"), value)?;
             }
             firewall.nft(RULES)?;
+            firewall.untrack("sync")?;
         }
         let pair = Self {
             client,
