@@ -59,13 +59,9 @@ impl Stages {
         }
     }
 
-    /// How many held, how many failed.
-    pub(crate) fn counts(&self) -> (usize, usize) {
-        let failed = self
-            .done
-            .iter()
-            .filter(|stage| stage.failure.is_some())
-            .count();
-        (self.done.len() - failed, failed)
+    /// How many failed.
+    pub(crate) fn failed(&self) -> usize {
+        let failed = self.done.iter().filter(|stage| stage.failure.is_some());
+        failed.count()
     }
 }
