@@ -15,6 +15,8 @@ struct Stage {
     name: String,
     took: Duration,
     failure: Option<String>,
+    /// Its failures are those of tests, which are counted one by one.
+    of_tests: bool,
 }
 
 impl Stages {
@@ -31,8 +33,27 @@ impl Stages {
             name: name.to_owned(),
             took: start.elapsed(),
             failure,
+            of_tests: false,
         });
         outcome.ok()
+    }
+
+    /// Runs tests; `failed` tells how many did not hold.
+    pub(crate) fn run_tests<T>(
+        &mut self,
+        name: &str,
+        step: impl FnOnce() -> Result<T>,
+        failed: impl FnOnce(&T) -> usize,
+    ) -> Option<T> {
+        let outcome = self.run(name, step)?;
+        let failed = failed(&outcome);
+        if let Some(stage) = self.done.last_mut()
+            && failed > 0
+        {
+            stage.failure = Some(format!("{failed} tests"));
+            stage.of_tests = true;
+        }
+        Some(outcome)
     }
 
     /// Prints all steps with their times.
@@ -59,9 +80,12 @@ impl Stages {
         }
     }
 
-    /// How many failed.
+    /// How many failed, but for those whose failures are tests.
     pub(crate) fn failed(&self) -> usize {
-        let failed = self.done.iter().filter(|stage| stage.failure.is_some());
+        let failed = self
+            .done
+            .iter()
+            .filter(|stage| stage.failure.is_some() && !stage.of_tests);
         failed.count()
     }
 }

@@ -52,12 +52,12 @@ pub(crate) fn run(filter: Option<&str>) -> Result<ExitCode> {
     if let Some(Err(error)) = &limits {
         println!("   no room for large tests: {error:#}");
     }
-    if let Some(tests) = stages.run("tests", || nextest(filter, &skips)) {
+    if let Some(tests) = stages.run_tests("tests", || nextest(filter, &skips), Tally::failed) {
         tally.add(tests);
     }
     drop(limits);
     if filter.is_none() {
-        if let Some(tests) = stages.run("documentation tests", doc_tests) {
+        if let Some(tests) = stages.run_tests("documentation tests", doc_tests, Tally::failed) {
             tally.add(tests);
         }
         stages.run("documentation", || {
@@ -140,6 +140,10 @@ struct Tally {
 }
 
 impl Tally {
+    fn failed(&self) -> usize {
+        self.failed
+    }
+
     fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
@@ -334,5 +338,18 @@ mod tests {
         let line = "test result: FAILED. 3 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s";
         assert_eq!(libtest_summary(line), tally(3, 2));
         assert_eq!(libtest_summary("test listing::tests::x ... ok"), None);
+    }
+
+    #[test]
+    fn a_failure_is_counted_once_whether_test_or_stage() {
+        let mut stages = Stages::default();
+        stages.run("good", || Ok(()));
+        stages.run("bad", || -> Result<()> { bail!("broken") });
+        let tests = Tally {
+            passed: 5,
+            failed: 2,
+        };
+        stages.run_tests("tests", || Ok(tests), Tally::failed);
+        assert_eq!(stages.failed(), 1);
     }
 }
