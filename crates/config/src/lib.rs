@@ -18,10 +18,17 @@
     )
 )]
 
+mod error;
+mod legacy;
 mod load;
+mod lower;
+mod protocols;
 mod schema;
+mod statement;
+mod toml;
 
-pub use load::{LoadError, load};
+pub use error::{ErrorKind, ParseError};
+pub use load::{LoadError, load, parse_text};
 pub use schema::{
     Alarm, CacheUse, Config, ExpectationSync, Facility, FilterFrom, Ftfw, General, Helper,
     HelperPolicy, HelperTransport, Helpers, Link, MAX_LINKS, Mode, Notrack, Origin, Place, Role,
