@@ -245,11 +245,15 @@ fn clean(text: &str) -> Cow<'_, str> {
 
 fn now() -> LocalTime {
     static ZONE: OnceLock<Zone> = OnceLock::new();
-    let since_1970 = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let seconds = i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX);
+    let seconds = i64::try_from(unix_time_s()).unwrap_or(i64::MAX);
     ZONE.get_or_init(Zone::of_process).at(seconds)
+}
+
+fn unix_time_s() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
 }
 
 /// A panic while a lock was held leaves nothing half done here.

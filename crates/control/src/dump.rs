@@ -1,9 +1,9 @@
 //! Entries as lines of words: `-i`, `-e`, and the kernel's table where there is no internal cache.
 
-use flow::{Counters, Expectation, Flow, L4, Status, Tuple, protocol};
+use flow::{Counters, Expectation, Flow, L4, Status, Tuple};
 
 use crate::bytes::put_name;
-use crate::names::{protocol_name, state_name};
+use crate::names::{Layer4, protocol_layer4, protocol_name, state_name};
 use crate::request::Side;
 
 /// How long an entry has been in its cache.
@@ -16,18 +16,15 @@ pub struct Lifetime {
     pub expires_s: Option<u64>,
 }
 
-/// Appends the line of a cached connection.
+/// Appends the line of a cached connection. `now_s` is the time in seconds since 1970.
 ///
 /// Of the peer's entries the original direction alone: the reply is not transmitted.
-pub fn flow(out: &mut Vec<u8>, flow: &Flow, side: Side, lifetime: Lifetime) {
-    let parts = match side {
-        Side::Internal => Parts {
-            reply: true,
-            ..Parts::default()
-        },
-        Side::External => Parts::default(),
+pub fn flow(out: &mut Vec<u8>, flow: &Flow, side: Side, lifetime: Lifetime, now_s: u64) {
+    let reply = match side {
+        Side::Internal => flow.reply.as_ref(),
+        Side::External => None,
     };
-    entry(out, flow, parts);
+    entry(out, flow, reply, Parts::default(), now_s);
     end(out, lifetime);
 }
 
@@ -41,13 +38,10 @@ pub fn expectation(out: &mut Vec<u8>, expectation: &Expectation, lifetime: Lifet
 /// seconds since 1970.
 pub fn kernel_flow(out: &mut Vec<u8>, flow: &Flow, now_s: u64) {
     let parts = Parts {
-        reply: true,
         timeout: true,
         counters: true,
-        zone: true,
-        now_s: Some(now_s),
     };
-    entry(out, flow, parts);
+    entry(out, flow, flow.reply.as_ref(), parts, now_s);
     if let Some(use_count) = flow.use_count {
         put!(out, " use={use_count}");
     }
@@ -66,16 +60,18 @@ pub fn kernel_expectation(out: &mut Vec<u8>, expectation: &Expectation) {
 /// The parts of an entry that only some listings show.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Parts {
-    pub(crate) reply: bool,
     pub(crate) timeout: bool,
     pub(crate) counters: bool,
-    pub(crate) zone: bool,
-    /// Show the age by this clock, for entries with a timestamp.
-    pub(crate) now_s: Option<u64>,
 }
 
 /// Appends an entry without what follows it on its line.
-pub(crate) fn entry(out: &mut Vec<u8>, flow: &Flow, parts: Parts) {
+pub(crate) fn entry(
+    out: &mut Vec<u8>,
+    flow: &Flow,
+    reply: Option<&Tuple>,
+    parts: Parts,
+    now_s: u64,
+) {
     put!(
         out,
         "{:<8} {}",
@@ -88,10 +84,9 @@ pub(crate) fn entry(out: &mut Vec<u8>, flow: &Flow, parts: Parts) {
     if let Some(state) = state_name(&flow.proto) {
         put!(out, " {state}");
     }
-    let zones_differ = flow.zone.orig != flow.zone.reply;
-    let own_zone = |zone: u16| (parts.zone && zones_differ && zone != 0).then_some(zone);
+    let zones = Zones::of(flow);
     direction(out, &flow.orig);
-    if let Some(zone) = own_zone(flow.zone.orig) {
+    if let Some(zone) = zones.orig {
         put!(out, " zone-orig={zone}");
     }
     counters(out, flow.counters_orig, parts);
@@ -101,9 +96,9 @@ pub(crate) fn entry(out: &mut Vec<u8>, flow: &Flow, parts: Parts) {
     {
         put!(out, " [UNREPLIED]");
     }
-    if let (true, Some(reply)) = (parts.reply, &flow.reply) {
+    if let Some(reply) = reply {
         direction(out, reply);
-        if let Some(zone) = own_zone(flow.zone.reply) {
+        if let Some(zone) = zones.reply {
             put!(out, " zone-reply={zone}");
         }
         counters(out, flow.counters_reply, parts);
@@ -114,23 +109,52 @@ pub(crate) fn entry(out: &mut Vec<u8>, flow: &Flow, parts: Parts) {
     if let Some(mark) = flow.mark {
         put!(out, " mark={mark}");
     }
-    if parts.zone && !zones_differ && flow.zone.orig != 0 {
-        put!(out, " zone={}", flow.zone.orig);
+    if let Some(zone) = zones.both {
+        put!(out, " zone={zone}");
     }
-    if let (Some(now_s), Some(timestamp)) = (parts.now_s, flow.timestamp) {
-        let until_s = timestamp
-            .stop_ns
-            .map_or(now_s, |stop_ns| stop_ns / 1_000_000_000);
-        put!(
-            out,
-            " delta-time={}",
-            until_s.saturating_sub(timestamp.start_ns / 1_000_000_000)
-        );
+    if let Some(age_s) = age_s(flow, now_s) {
+        put!(out, " delta-time={age_s}");
     }
     if let Some(helper) = &flow.helper {
         put!(out, " helper=");
         put_name(out, helper.as_bytes());
     }
+}
+
+/// Zones as they are shown: one for both directions, or one for a direction; never the default zone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Zones {
+    pub(crate) both: Option<u16>,
+    pub(crate) orig: Option<u16>,
+    pub(crate) reply: Option<u16>,
+}
+
+impl Zones {
+    pub(crate) fn of(flow: &Flow) -> Self {
+        let shown = |zone: u16| (zone != 0).then_some(zone);
+        if flow.zone.orig == flow.zone.reply {
+            Self {
+                both: shown(flow.zone.orig),
+                orig: None,
+                reply: None,
+            }
+        } else {
+            Self {
+                both: None,
+                orig: shown(flow.zone.orig),
+                reply: shown(flow.zone.reply),
+            }
+        }
+    }
+}
+
+/// Seconds that a connection has lived, where the kernel keeps its start.
+pub(crate) fn age_s(flow: &Flow, now_s: u64) -> Option<u64> {
+    let timestamp = flow.timestamp?;
+    let until_s = timestamp
+        .stop_ns
+        .map_or(now_s, |stop_ns| stop_ns / 1_000_000_000);
+    Some(until_s.saturating_sub(timestamp.start_ns / 1_000_000_000))
 }
 
 /// What will keep the entry, or has taken it over.
@@ -163,17 +187,26 @@ fn counters(out: &mut Vec<u8>, counters: Option<Counters>, parts: Parts) {
 }
 
 fn layer4(out: &mut Vec<u8>, tuple: &Tuple) {
-    match tuple.l4 {
-        L4::None => {}
-        L4::Ports { src, dst } if tuple.proto == protocol::GRE => {
+    match (tuple.l4, protocol_layer4(tuple.proto)) {
+        (L4::None, Layer4::None) => {}
+        // compat: what is not known reads as zero.
+        (L4::None, Layer4::Icmp) => put!(out, " type=0 code=0 id=0"),
+        (L4::None, Layer4::Keys) => put!(out, " srckey=0x0 dstkey=0x0"),
+        (L4::None, Layer4::Ports) => put!(out, " sport=0 dport=0"),
+        (L4::Ports { src, dst }, Layer4::Keys) => {
             put!(out, " srckey=0x{src:x} dstkey=0x{dst:x}");
         }
-        L4::Ports { src, dst } => put!(out, " sport={src} dport={dst}"),
-        L4::Icmp {
-            id,
-            icmp_type,
-            code,
-        } => put!(out, " type={icmp_type} code={code} id={id}"),
+        (L4::Ports { src, dst }, _) => put!(out, " sport={src} dport={dst}"),
+        (
+            L4::Icmp {
+                id,
+                icmp_type,
+                code,
+            },
+            _,
+        ) => {
+            put!(out, " type={icmp_type} code={code} id={id}");
+        }
     }
 }
 

@@ -17,6 +17,27 @@ pub(crate) fn protocol_name(proto: u8) -> &'static str {
     }
 }
 
+/// What tells connections of a protocol apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layer4 {
+    None,
+    Ports,
+    Keys,
+    Icmp,
+}
+
+/// What tells connections of this protocol apart.
+pub(crate) fn protocol_layer4(proto: u8) -> Layer4 {
+    match proto {
+        protocol::TCP | protocol::UDP | protocol::UDPLITE | protocol::SCTP | protocol::DCCP => {
+            Layer4::Ports
+        }
+        protocol::GRE => Layer4::Keys,
+        protocol::ICMP | protocol::ICMPV6 => Layer4::Icmp,
+        _ => Layer4::None,
+    }
+}
+
 /// Name of an address family.
 pub(crate) fn family_name(family: Family) -> &'static str {
     match family {

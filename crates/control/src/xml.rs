@@ -1,23 +1,24 @@
 //! Entries as XML, one element on a line: `-i -x`, `-e -x`. There is no document around them.
 
-use flow::{Expectation, Flow, L4, Status, Tuple, protocol};
+use flow::{Expectation, Flow, L4, Status, Tuple};
 
 use crate::bytes::put_xml_name;
-use crate::names::{family_name, protocol_name, state_name};
+use crate::dump::{Zones, age_s};
+use crate::names::{Layer4, family_name, protocol_layer4, protocol_name, state_name};
 use crate::request::Side;
 
-/// Appends the element of a cached connection.
+/// Appends the element of a cached connection. `now_s` is the time in seconds since 1970.
 ///
 /// Of the peer's entries the reply is a stub: it is not transmitted.
-pub fn flow(out: &mut Vec<u8>, flow: &Flow, side: Side) {
+pub fn flow(out: &mut Vec<u8>, flow: &Flow, side: Side, now_s: u64) {
+    let zones = Zones::of(flow);
     put!(out, "<flow>");
-    direction(out, "original", Some(&flow.orig));
-    let reply = match side {
-        Side::Internal => flow.reply.as_ref(),
-        Side::External => None,
-    };
-    direction(out, "reply", reply);
-    independent(out, flow);
+    direction(out, "original", Some(&flow.orig), zones.orig);
+    match side {
+        Side::Internal => direction(out, "reply", flow.reply.as_ref(), zones.reply),
+        Side::External => direction(out, "reply", None, None),
+    }
+    independent(out, flow, zones.both, now_s);
     if let Some(helper) = &flow.helper {
         put!(out, "<helper>");
         put_xml_name(out, helper.as_bytes());
@@ -26,7 +27,7 @@ pub fn flow(out: &mut Vec<u8>, flow: &Flow, side: Side) {
     put!(out, "</flow>\n");
 }
 
-fn direction(out: &mut Vec<u8>, name: &str, tuple: Option<&Tuple>) {
+fn direction(out: &mut Vec<u8>, name: &str, tuple: Option<&Tuple>, zone: Option<u16>) {
     put!(out, "<meta direction=\"{name}\">");
     match tuple {
         Some(tuple) => {
@@ -42,6 +43,9 @@ fn direction(out: &mut Vec<u8>, name: &str, tuple: Option<&Tuple>) {
             "<layer3 protonum=\"0\" protoname=\"unknown\"><src></src><dst></dst></layer3>\
              <layer4 protonum=\"0\" protoname=\"unknown\"></layer4>"
         ),
+    }
+    if let Some(zone) = zone {
+        put!(out, "<zone>{zone}</zone>");
     }
     put!(out, "</meta>");
 }
@@ -70,23 +74,37 @@ fn addresses(out: &mut Vec<u8>, tuple: &Tuple) {
 }
 
 fn ports(out: &mut Vec<u8>, tuple: &Tuple) {
-    match tuple.l4 {
+    match (tuple.l4, protocol_layer4(tuple.proto)) {
         // compat: ICMP has no layer 4 in XML.
-        L4::None | L4::Icmp { .. } => {}
-        L4::Ports { src, dst } if tuple.proto == protocol::GRE => {
+        (L4::None, Layer4::None | Layer4::Icmp) | (L4::Icmp { .. }, _) => {}
+        // compat: what is not known reads as zero.
+        (L4::None, Layer4::Keys) => put!(out, "<srckey>0x0</srckey><dstkey>0x0</dstkey>"),
+        (L4::None, Layer4::Ports) => put!(out, "<sport>0</sport><dport>0</dport>"),
+        (L4::Ports { src, dst }, Layer4::Keys) => {
             put!(out, "<srckey>0x{src:x}</srckey><dstkey>0x{dst:x}</dstkey>");
         }
-        L4::Ports { src, dst } => put!(out, "<sport>{src}</sport><dport>{dst}</dport>"),
+        (L4::Ports { src, dst }, _) => put!(out, "<sport>{src}</sport><dport>{dst}</dport>"),
     }
 }
 
-fn independent(out: &mut Vec<u8>, flow: &Flow) {
+fn independent(out: &mut Vec<u8>, flow: &Flow, zone: Option<u16>, now_s: u64) {
+    let state = state_name(&flow.proto);
+    let age_s = age_s(flow, now_s);
+    if (state, flow.mark, zone, flow.id, flow.status, age_s) == (None, None, None, None, None, None)
+    {
+        return;
+    }
     put!(out, "<meta direction=\"independent\">");
-    if let Some(state) = state_name(&flow.proto) {
+    // The original names the states of SCTP and DCCP as if they were those of TCP; that misleads and is not
+    // kept.
+    if let Some(state) = state {
         put!(out, "<state>{state}</state>");
     }
     if let Some(mark) = flow.mark {
         put!(out, "<mark>{mark}</mark>");
+    }
+    if let Some(zone) = zone {
+        put!(out, "<zone>{zone}</zone>");
     }
     if let Some(id) = flow.id {
         put!(out, "<id>{id}</id>");
@@ -98,6 +116,9 @@ fn independent(out: &mut Vec<u8>, flow: &Flow) {
         if !status.contains(Status::SEEN_REPLY) {
             put!(out, "<unreplied/>");
         }
+    }
+    if let Some(age_s) = age_s {
+        put!(out, "<deltatime>{age_s}</deltatime>");
     }
     put!(out, "</meta>");
 }

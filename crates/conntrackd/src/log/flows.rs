@@ -3,7 +3,7 @@
 use control::statslog;
 use flow::Flow;
 
-use super::{Level, LogFile, Syslog, now};
+use super::{Level, LogFile, Syslog, now, unix_time_s};
 
 /// Where ended connections are written.
 #[derive(Debug)]
@@ -26,14 +26,15 @@ impl FlowLog {
     /// Writes an ended connection. Never held back, however many end.
     pub(crate) fn write(&mut self, flow: &Flow) {
         let now = now();
+        let now_s = unix_time_s();
         if let Some(file) = &self.file {
             self.buffer.clear();
-            statslog::line(&mut self.buffer, &now.to_string(), flow);
+            statslog::line(&mut self.buffer, &now.to_string(), flow, now_s);
             file.write(&self.buffer);
         }
         if let Some(syslog) = &self.syslog {
             self.buffer.clear();
-            statslog::text(&mut self.buffer, flow);
+            statslog::text(&mut self.buffer, flow, now_s);
             syslog.send(Level::Info, now, &self.buffer);
         }
     }
