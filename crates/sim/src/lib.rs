@@ -5,10 +5,21 @@
 
 #![forbid(unsafe_code)]
 
+pub mod check;
+pub mod image;
 pub mod kernel;
 pub mod link;
+pub mod node;
+pub mod plan;
 pub mod rng;
+pub mod scenario;
+pub mod trace;
+pub mod workload;
+pub mod world;
 
 pub use kernel::SimKernel;
 pub use link::{Faults, SimLink};
+pub use node::Node;
 pub use rng::Rng;
+pub use workload::Workload;
+pub use world::{A, B, World};

@@ -122,24 +122,23 @@ impl SimKernel {
     #[must_use]
     pub fn has_answers(&self, port_id: u32) -> bool {
         let socket = self.sockets.get(&port_id);
-        socket.is_some_and(|socket| !socket.is_empty() || socket.dump.is_some())
+        socket.is_some_and(|socket| !socket.is_empty())
     }
 
-    /// Reads an answer; a dump goes on as it is read.
+    /// Reads an answer. The next part of a dump is made as the one before is read.
     pub fn read_answer(&mut self, now: Instant, port_id: u32) -> Received {
         let Some(socket) = self.sockets.get_mut(&port_id) else {
             return Received::Empty;
         };
-        match socket.pop() {
-            Received::Empty => match socket.dump.take() {
-                Some(dump) => Received::Data(self.continue_dump(now, port_id, dump)),
-                None => Received::Empty,
-            },
-            received => received,
+        let received = socket.pop();
+        if let (Received::Data(_), Some(dump)) = (&received, socket.dump.take()) {
+            self.continue_dump(now, port_id, dump);
         }
+        received
     }
 
-    fn continue_dump(&mut self, now: Instant, port_id: u32, dump: Dump) -> Vec<u8> {
+    /// Makes the next part of a dump.
+    pub(crate) fn continue_dump(&mut self, now: Instant, port_id: u32, dump: Dump) {
         use std::ops::Bound::{Excluded, Unbounded};
         let mut bytes = Vec::new();
         let mut rest = None;
@@ -178,8 +177,8 @@ impl SimKernel {
         }
         if let Some(socket) = self.sockets.get_mut(&port_id) {
             socket.dump = rest;
+            socket.push(bytes);
         }
-        bytes
     }
 
     pub(crate) fn tell_flow(&mut self, kind: EventKind, flow: &Flow, cause: u32) {

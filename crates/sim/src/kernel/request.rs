@@ -47,22 +47,22 @@ impl SimKernel {
         }
     }
 
-    fn begin_dump(&mut self, port_id: u32, dump: Dump) -> Outcome {
-        match self.sockets.get_mut(&port_id) {
-            Some(socket) if socket.dump.is_some() => Outcome::Verdict(Err(errno::EBUSY)),
-            Some(socket) => {
-                socket.dump = Some(dump);
-                Outcome::Answered
-            }
-            None => Outcome::Answered,
+    fn begin_dump(&mut self, now: Instant, port_id: u32, dump: Dump) -> Outcome {
+        let socket = self.sockets.get(&port_id);
+        if socket.is_some_and(|socket| socket.dump.is_some()) {
+            return Outcome::Verdict(Err(errno::EBUSY));
         }
+        self.continue_dump(now, port_id, dump);
+        Outcome::Answered
     }
 
     fn flow_request(&mut self, now: Instant, port_id: u32, message: &Message<'_>) -> Outcome {
         let seq = message.header.seq;
         let dump = message.header.flags & NLM_F_DUMP == NLM_F_DUMP;
         match message.header.kind {
-            IPCTNL_MSG_CT_GET if dump => self.begin_dump(port_id, Dump::Flows { seq, after: None }),
+            IPCTNL_MSG_CT_GET if dump => {
+                self.begin_dump(now, port_id, Dump::Flows { seq, after: None })
+            }
             IPCTNL_MSG_CT_GET => Outcome::Verdict(self.get_flow(now, port_id, message)),
             IPCTNL_MSG_CT_NEW => match parse::reply(message) {
                 Ok(Reply::Flow(flow)) => {
@@ -92,8 +92,16 @@ impl SimKernel {
         port_id: u32,
         message: &Message<'_>,
     ) -> Result<(), i32> {
-        let Ok(key) = parse::original_tuple(message) else {
+        if message
+            .attrs()
+            .is_ok_and(|mut attrs| attrs.next().is_none())
+        {
             self.flush(now, port_id);
+            return Ok(());
+        }
+        let Ok(key) = parse::original_tuple(message) else {
+            let key = self.named_by_reply(message).ok_or(errno::ENOENT)?;
+            self.destroy(now, &key, port_id);
             return Ok(());
         };
         let wanted = match parse::reply(message) {
@@ -226,7 +234,7 @@ impl SimKernel {
         let dump = message.header.flags & NLM_F_DUMP == NLM_F_DUMP;
         let verdict = match message.header.kind {
             IPCTNL_MSG_EXP_GET if dump => {
-                return self.begin_dump(port_id, Dump::Expectations { seq, after: None });
+                return self.begin_dump(now, port_id, Dump::Expectations { seq, after: None });
             }
             IPCTNL_MSG_EXP_GET => match self.named_expectation(now, message) {
                 Some(key) => {
@@ -286,6 +294,21 @@ impl SimKernel {
         let key = self.named_expectation(now, message).ok_or(errno::ENOENT)?;
         self.destroy_expectation(now, &key, port_id);
         Ok(())
+    }
+
+    /// The entry whose reply direction a request names: the one for which the same request would be
+    /// written.
+    fn named_by_reply(&self, message: &Message<'_>) -> Option<Key> {
+        let mut bytes = Vec::new();
+        let named = self.flows.iter().find(|(_, entry)| {
+            bytes.clear();
+            let (reply, zone) = (entry.flow.reply_direction(), entry.flow.zone);
+            request::delete_flow_by_reply(&mut bytes, 0, request::Ack::Silent, &reply, zone);
+            messages(&bytes)
+                .flatten()
+                .any(|other| other.payload == message.payload)
+        });
+        named.map(|(key, _)| *key)
     }
 
     /// The expectation that a request names: the one for which the same request would be written.
@@ -428,6 +451,29 @@ mod tests {
             written(&mut kernel, now, Write::CreateOrUpdate, &asked),
             errno::EOPNOTSUPP
         );
+    }
+
+    #[test]
+    fn an_entry_is_deleted_by_either_direction() {
+        let (mut kernel, now) = kernel();
+        for by_reply in [false, true] {
+            assert!(kernel.create(now, flow(1), 0) && kernel.create(now, flow(2), 0));
+            let mut batch = Vec::new();
+            let entry = flow(1);
+            if by_reply {
+                let reply = entry.orig.mirrored();
+                request::delete_flow_by_reply(&mut batch, 1, Ack::Wanted, &reply, entry.zone);
+            } else {
+                request::delete_flow(&mut batch, 1, Ack::Wanted, &entry.key(), None);
+            }
+            assert_eq!(verdicts(&mut kernel, now, &batch), [0]);
+            assert_eq!(kernel.keys(), [flow(2).key()]);
+            assert_eq!(verdicts(&mut kernel, now, &batch), [errno::ENOENT]);
+            let mut everything = Vec::new();
+            request::flush_flows(&mut everything, 2, &request::DumpFilter::default());
+            assert_eq!(verdicts(&mut kernel, now, &everything), [0]);
+            assert!(kernel.is_empty());
+        }
     }
 
     #[test]

@@ -1,0 +1,269 @@
+//! One node: a kernel, and an engine that lives and dies on it.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use engine::{
+    ClientId, Command, Engine, KernelSocket, LinkId, Origins, Output, Settings, Side, Snapshot,
+    Start,
+};
+use flow::{Expectation, Flow};
+
+use crate::kernel::Received;
+use crate::{Rng, SimKernel};
+
+/// Datagrams read before the outputs are carried out.
+const READ_LIMIT: usize = 64;
+
+/// Outputs at one moment that no honest engine has.
+const OUTPUT_LIMIT: usize = 1_000_000;
+
+const SOCKETS: [KernelSocket; 5] = [
+    KernelSocket::Dump,
+    KernelSocket::Query,
+    KernelSocket::Commit,
+    KernelSocket::Inject,
+    KernelSocket::Flush,
+];
+
+/// How a node's sockets are, and how fast it reads them.
+#[derive(Clone, Copy, Debug)]
+pub struct Buffers {
+    /// Events that may wait.
+    pub events: usize,
+    /// Answers that may wait on a socket.
+    pub answers: usize,
+}
+
+/// A node.
+#[derive(Debug)]
+pub struct Node {
+    /// Its kernel, which outlives the engine.
+    pub kernel: SimKernel,
+    /// What the engine is started with.
+    pub settings: Settings,
+    /// Its sockets.
+    pub buffers: Buffers,
+    /// Longest time in milliseconds until waiting events are read.
+    pub reading_ms: u64,
+    engine: Option<Engine>,
+    index: u32,
+    events_at: Option<Instant>,
+    dump_at: Option<Instant>,
+    pending: BTreeSet<u64>,
+    next_client: u64,
+    rng: Rng,
+}
+
+impl Node {
+    /// A node whose engine has not been started.
+    #[must_use]
+    pub fn new(index: u32, settings: Settings, kernel: SimKernel, rng: Rng) -> Self {
+        Self {
+            kernel,
+            settings,
+            buffers: Buffers {
+                events: 4096,
+                answers: 4096,
+            },
+            reading_ms: 2,
+            engine: None,
+            index,
+            events_at: None,
+            dump_at: None,
+            pending: BTreeSet::new(),
+            next_client: 0,
+            rng,
+        }
+    }
+
+    /// The engine, while it lives.
+    #[must_use]
+    pub fn engine(&self) -> Option<&Engine> {
+        self.engine.as_ref()
+    }
+
+    /// Starts the engine.
+    pub fn start(&mut self, now: Instant, unix_time_s: u32) {
+        self.kernel.listen(self.buffers.events);
+        for socket in SOCKETS {
+            self.kernel.open(self.port_id(socket), self.buffers.answers);
+        }
+        let start = Start {
+            now,
+            unix_time_s,
+            seed: self.rng.bits(),
+            origins: Origins {
+                commit: self.port_id(KernelSocket::Commit),
+                inject: self.port_id(KernelSocket::Inject),
+                flush: self.port_id(KernelSocket::Flush),
+            },
+        };
+        self.engine = Some(Engine::new(self.settings.clone(), start));
+    }
+
+    /// Kills the engine; whoever waits for a command waits no more.
+    pub fn crash(&mut self) {
+        self.engine = None;
+        self.kernel.close_all();
+        (self.events_at, self.dump_at) = (None, None);
+        self.pending.clear();
+    }
+
+    /// Gives a command. Without an engine nothing happens.
+    pub fn command(&mut self, now: Instant, command: Command) {
+        if let Some(engine) = &mut self.engine {
+            engine.handle_command(now, ClientId(self.next_client), command);
+            self.pending.insert(self.next_client);
+            self.next_client += 1;
+        }
+    }
+
+    /// Commands that have not ended.
+    #[must_use]
+    pub fn pending_commands(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Hands over a datagram of the peer.
+    pub fn receive(&mut self, now: Instant, link: LinkId, bytes: &[u8]) {
+        if let Some(engine) = &mut self.engine {
+            engine.handle_datagram(now, link, bytes);
+        }
+    }
+
+    /// When [`Node::act`] has something to do.
+    #[must_use]
+    pub fn next_act(&self) -> Option<Instant> {
+        let engine = self.engine.as_ref()?;
+        [engine.poll_timeout(), self.events_at, self.dump_at]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Reads what waits, lets time pass, and carries out what the engine wants; datagrams go to `send`.
+    pub fn act(&mut self, now: Instant, send: &mut dyn FnMut(LinkId, &[u8])) {
+        if self.events_at.is_some_and(|at| at <= now) {
+            self.events_at = None;
+            self.read_events(now);
+        }
+        if self.dump_at.is_some_and(|at| at <= now) {
+            self.dump_at = None;
+            self.read_answers(now, KernelSocket::Dump);
+        }
+        if let Some(engine) = &mut self.engine
+            && engine.poll_timeout().is_some_and(|at| at <= now)
+        {
+            engine.handle_timeout(now);
+        }
+        self.carry_out(now, send);
+        self.plan_reading(now);
+    }
+
+    /// What the engine counts.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.engine
+            .as_ref()
+            .map(Engine::snapshot)
+            .unwrap_or_default()
+    }
+
+    /// Connections of a cache.
+    #[must_use]
+    pub fn flows(&self, side: Side) -> Vec<Flow> {
+        let mut all = Vec::new();
+        if let Some(engine) = &self.engine {
+            let mut cursor = Some(0);
+            while let Some(from) = cursor {
+                cursor = engine.flows(side, from, 100, &mut |dumped| all.push(dumped.entry));
+            }
+        }
+        all
+    }
+
+    /// Expectations of a cache.
+    #[must_use]
+    pub fn expectations(&self, side: Side) -> Vec<Expectation> {
+        let mut all = Vec::new();
+        if let Some(engine) = &self.engine {
+            let mut cursor = Some(0);
+            while let Some(from) = cursor {
+                cursor = engine.expectations(side, from, 100, &mut |dumped| all.push(dumped.entry));
+            }
+        }
+        all
+    }
+
+    fn port_id(&self, socket: KernelSocket) -> u32 {
+        let position = SOCKETS.iter().position(|other| *other == socket);
+        1000 * (self.index + 1) + position.unwrap_or_default() as u32
+    }
+
+    fn read_events(&mut self, now: Instant) {
+        let Some(engine) = &mut self.engine else {
+            return;
+        };
+        for _ in 0..READ_LIMIT {
+            match self.kernel.read_event() {
+                Received::Data(bytes) => engine.handle_events(now, &bytes),
+                Received::Overrun => engine.handle_overrun(now),
+                Received::Empty => break,
+            }
+        }
+    }
+
+    fn read_answers(&mut self, now: Instant, socket: KernelSocket) {
+        let port_id = self.port_id(socket);
+        let Some(engine) = &mut self.engine else {
+            return;
+        };
+        for _ in 0..READ_LIMIT {
+            match self.kernel.read_answer(now, port_id) {
+                Received::Data(bytes) => engine.handle_kernel_reply(now, socket, &bytes),
+                Received::Overrun => engine.handle_kernel_overrun(now, socket),
+                Received::Empty => break,
+            }
+        }
+    }
+
+    fn carry_out(&mut self, now: Instant, send: &mut dyn FnMut(LinkId, &[u8])) {
+        for _ in 0..OUTPUT_LIMIT {
+            let Some(output) = self.engine.as_mut().and_then(Engine::poll_output) else {
+                return;
+            };
+            match output {
+                Output::Transmit { link, bytes } => send(link, bytes),
+                Output::Kernel { socket, bytes } => {
+                    let batch = bytes.to_vec();
+                    self.kernel.execute(now, self.port_id(socket), &batch);
+                    // A kernel has answered before its socket's `send` returns; dumps take their time.
+                    while socket != KernelSocket::Dump
+                        && self.kernel.has_answers(self.port_id(socket))
+                    {
+                        self.read_answers(now, socket);
+                    }
+                }
+                Output::Done { client } => {
+                    assert!(
+                        self.pending.remove(&client.0),
+                        "{client:?} is answered once"
+                    );
+                }
+                _ => {}
+            }
+        }
+        panic!("the engine never runs out of outputs");
+    }
+
+    fn plan_reading(&mut self, now: Instant) {
+        if self.kernel.has_events() && self.events_at.is_none() {
+            self.events_at = Some(now + self.rng.millis(0, self.reading_ms));
+        }
+        let port_id = self.port_id(KernelSocket::Dump);
+        if self.kernel.has_answers(port_id) && self.dump_at.is_none() {
+            self.dump_at = Some(now + Duration::from_micros(300));
+        }
+    }
+}
