@@ -18,15 +18,20 @@
     )
 )]
 
+mod check;
+mod convert;
 mod error;
 mod legacy;
 mod load;
 mod lower;
 mod protocols;
+mod render;
 mod schema;
 mod statement;
 mod toml;
 
+pub use check::{Finding, Host, HostInterface, Severity, check};
+pub use convert::to_toml;
 pub use error::{ErrorKind, ParseError};
 pub use load::{LoadError, load, parse_text};
 pub use schema::{

@@ -113,7 +113,7 @@ const HOMES: [(&str, &[&str]); 11] = [
         ],
     ),
     ("`Options'", &["TCPWindowTracking", "ExpectationSync"]),
-    ("`General'", super::parse::GENERAL),
+    ("`General'", super::words::GENERAL),
     ("`UNIX' of `General'", &["Path", "Backlog"]),
     ("`Filter' of `General'", &["Protocol", "Address", "State"]),
 ];
@@ -143,6 +143,9 @@ pub(crate) fn instead(
             return Some("write `for TCP' behind the states".to_owned());
         }
         Kind::End => return Some("a closing `}' may be missing".to_owned()),
+        Kind::Close if other.is_empty() => {
+            return Some("remove it: there is a closing `}' too many".to_owned());
+        }
         Kind::Word => {}
         _ => return None,
     }
@@ -225,8 +228,15 @@ fn about_word(found: &str, words: &[&str], other: &str) -> Option<String> {
     {
         return Some((*advice).to_owned());
     }
-    if let Some(near) = nearest(found, words.iter().copied()) {
+    let clauses = HOMES.iter().flat_map(|(_, clauses)| clauses.iter());
+    let is_clause = clauses
+        .chain(super::words::TOP)
+        .any(|clause| *clause == found);
+    if !is_clause && let Some(near) = nearest(found, words.iter().copied()) {
         return Some(format!("write `{near}'"));
+    }
+    if super::words::TOP.contains(&found) {
+        return Some("a closing `}' may be missing before it".to_owned());
     }
     let homes: Vec<_> = HOMES
         .iter()

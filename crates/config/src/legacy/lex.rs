@@ -299,4 +299,26 @@ mod tests {
             (&b"# c"[..], 2)
         );
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(256))]
+
+        /// Tokens, comments and blanks are the whole text, and each token is one again by itself.
+        #[test]
+        fn nothing_is_lost(text in "[ -~\n\t]{0,120}") {
+            let lexed = lex(text.as_bytes());
+            let mut again: Vec<&[u8]> = lexed.tokens.iter().map(|t| t.text).collect();
+            again.extend(lexed.comments.iter().map(|c| c.text));
+            let visible = |bytes: &[u8]| bytes.iter().filter(|b| !b.is_ascii_whitespace()).count();
+            let count: usize = again.iter().map(|text| visible(text)).sum();
+            proptest::prop_assert_eq!(count, visible(text.as_bytes()));
+            for token in &lexed.tokens {
+                let alone = lex(token.text);
+                proptest::prop_assert_eq!(alone.tokens[0].text, token.text);
+                proptest::prop_assert_eq!(alone.tokens[0].kind, token.kind);
+                let line = text.split('\n').nth(token.place.line as usize - 1).unwrap();
+                proptest::prop_assert!(line.as_bytes()[token.place.column as usize - 1..].starts_with(token.text));
+            }
+        }
+    }
 }

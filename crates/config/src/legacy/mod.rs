@@ -3,3 +3,4 @@
 pub(crate) mod hint;
 pub(crate) mod lex;
 pub(crate) mod parse;
+mod words;

@@ -8,123 +8,13 @@ use flow::{Action, Family, TcpState};
 
 use super::hint;
 use super::lex::{Kind, Token};
+use super::words::{
+    ADDRESSES, ALARM, FILTER, FTFW, GENERAL, HELPER, HELPER_TYPE, MODES, MULTICAST, NOTRACK, OLD,
+    ON_OFF, OPTIONS, POLICY, SCHEDULER, STATES, STATS, SYNC, TCP, TOP, UDP, UNIX,
+};
 use crate::error::{ErrorKind, ParseError};
 use crate::statement::{Clause, LinkKind, ModeName, Section, Statement, Target};
 use crate::{FilterFrom, Place};
-
-const TOP: &[&str] = &["Sync", "Stats", "General", "Helper"];
-const SYNC: &[&str] = &[
-    "Mode",
-    "Multicast",
-    "UDP",
-    "TCP",
-    "Options",
-    "RefreshTime",
-    "CacheTimeout",
-    "CommitTimeout",
-    "PurgeTimeout",
-];
-const MODES: &[&str] = &["FTFW", "ALARM", "NOTRACK"];
-const FTFW: &[&str] = &[
-    "ResendQueueSize",
-    "ACKWindowSize",
-    "CommitTimeout",
-    "PurgeTimeout",
-    "DisableExternalCache",
-    "StartupResync",
-];
-const ALARM: &[&str] = &[
-    "RefreshTime",
-    "CacheTimeout",
-    "CommitTimeout",
-    "PurgeTimeout",
-];
-const NOTRACK: &[&str] = &[
-    "CommitTimeout",
-    "PurgeTimeout",
-    "DisableInternalCache",
-    "DisableExternalCache",
-    "StartupResync",
-];
-const MULTICAST: &[&str] = &[
-    "IPv4_address",
-    "IPv6_address",
-    "IPv4_interface",
-    "IPv6_interface",
-    "Interface",
-    "Group",
-    "SndSocketBuffer",
-    "RcvSocketBuffer",
-    "Checksum",
-];
-const UDP: &[&str] = &[
-    "IPv4_address",
-    "IPv6_address",
-    "IPv4_Destination_Address",
-    "IPv6_Destination_Address",
-    "Interface",
-    "Port",
-    "SndSocketBuffer",
-    "RcvSocketBuffer",
-    "Checksum",
-];
-const TCP: &[&str] = &[
-    "IPv4_address",
-    "IPv6_address",
-    "IPv4_Destination_Address",
-    "IPv6_Destination_Address",
-    "Interface",
-    "Port",
-    "SndSocketBuffer",
-    "RcvSocketBuffer",
-    "Checksum",
-    "ErrorQueueLength",
-];
-const OPTIONS: &[&str] = &["TCPWindowTracking", "ExpectationSync"];
-/// Clauses of `General`.
-pub(crate) const GENERAL: &[&str] = &[
-    "HashSize",
-    "HashLimit",
-    "LogFile",
-    "Syslog",
-    "LockFile",
-    "UNIX",
-    "NetlinkBufferSize",
-    "SocketBufferSize",
-    "NetlinkBufferSizeMaxGrowth",
-    "SocketBufferSizeMaxGrowth",
-    "SocketBufferSizeMaxGrown",
-    "NetlinkOverrunResync",
-    "NetlinkEventsReliable",
-    "PollSecs",
-    "EventIterationLimit",
-    "Nice",
-    "Scheduler",
-    "Systemd",
-    "Filter",
-];
-const UNIX: &[&str] = &["Path", "Backlog"];
-const SCHEDULER: &[&str] = &["Type", "Priority"];
-const FILTER: &[&str] = &["Protocol", "Address", "State"];
-const ADDRESSES: &[&str] = &["IPv4_address", "IPv6_address"];
-const STATES: &[&str] = &[
-    "SYN_SENT",
-    "SYN_RECV",
-    "ESTABLISHED",
-    "FIN_WAIT",
-    "CLOSE_WAIT",
-    "LAST_ACK",
-    "TIME_WAIT",
-    "CLOSE",
-    "CLOSED",
-    "LISTEN",
-    "for",
-];
-const STATS: &[&str] = &["LogFile", "Syslog"];
-const HELPER: &[&str] = &["Setup", "Type"];
-const HELPER_TYPE: &[&str] = &["QueueNum", "QueueLen", "Policy"];
-const POLICY: &[&str] = &["ExpectMax", "ExpectTimeout"];
-const ON_OFF: &[&str] = &["on", "off"];
 
 /// Reads tokens as far as they make sense: the statements, and the error that ended them, if any.
 pub(crate) fn parse<'a>(tokens: &'a [Token<'a>]) -> (Vec<Statement>, Option<ParseError>) {
@@ -615,7 +505,8 @@ impl<'a> Parser<'a> {
             .checked_sub(2)
             .and_then(|at| self.tokens.get(at));
         let instead = hint::instead(&token, before, words, other);
-        let mut expected: Vec<_> = words.iter().map(|word| format!("`{word}'")).collect();
+        let words = words.iter().filter(|word| !OLD.contains(word));
+        let mut expected: Vec<_> = words.map(|word| format!("`{word}'")).collect();
         expected.extend((!other.is_empty()).then(|| other.to_owned()));
         let expected = match expected.split_last() {
             Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
