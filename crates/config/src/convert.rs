@@ -102,7 +102,12 @@ enum Where {
     After,
 }
 
-fn position(lexed: &Lexed<'_>, comment: &Comment<'_>, sources: &[(Place, usize)]) -> Position {
+fn position(
+    lexed: &Lexed<'_>,
+    comment: &Comment<'_>,
+    sources: &[(Place, usize)],
+    end: usize,
+) -> Position {
     let Some(before) = comment
         .tokens_before
         .checked_sub(1)

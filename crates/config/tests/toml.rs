@@ -6,17 +6,24 @@ use std::path::Path;
 use config::{Config, Origin, Role, Source, load, parse_text};
 
 fn shipped(name: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../config")
+        .join(name)
 }
 
 fn refused(text: &str) -> String {
-    parse_text(Path::new("x.toml"), text.as_bytes()).expect_err(text).to_string()
+    parse_text(Path::new("x.toml"), text.as_bytes())
+        .expect_err(text)
+        .to_string()
 }
 
 #[test]
 fn the_shipped_file_means_the_same_as_no_file() {
     let (mut config, warnings) = load(&shipped("conntrackd.toml")).unwrap();
-    assert_eq!(config.origin.source, Source::Toml(shipped("conntrackd.toml")));
+    assert_eq!(
+        config.origin.source,
+        Source::Toml(shipped("conntrackd.toml"))
+    );
     config.origin = Origin::default();
     assert_eq!(config, Config::builtin());
     assert_eq!(warnings, []);
@@ -25,15 +32,25 @@ fn the_shipped_file_means_the_same_as_no_file() {
 /// The keys of a section, as the reader itself tells them when it meets an unknown one.
 fn keys(section: &str) -> Vec<String> {
     let message = refused(&format!("{section}\nzzz = 1\n"));
-    let (_, known) = message.split_once("expected ").expect("the message lists the keys");
-    known.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    let (_, known) = message
+        .split_once("expected ")
+        .expect("the message lists the keys");
+    known
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
 fn the_shipped_file_names_every_option() {
     let text = fs::read_to_string(shipped("conntrackd.toml")).unwrap();
     // One line can be a section's header, a value or either of them in a comment.
-    let has = |word: &str| text.lines().any(|line| line.trim_start_matches('#').starts_with(word));
+    let has = |word: &str| {
+        text.lines()
+            .any(|line| line.trim_start_matches('#').starts_with(word))
+    };
     let mut count = 0;
     for section in [
         "[sync]",
@@ -54,9 +71,8 @@ fn the_shipped_file_names_every_option() {
         };
         for key in keys(&format!("{parents}{section}")) {
             let table = format!("[{}.{key}]", section.trim_matches(['[', ']']));
-            let found = has(&format!("{key} = "))
-                || has(&format!("{key}."))
-                || text.contains(&table);
+            let found =
+                has(&format!("{key} = ")) || has(&format!("{key}.")) || text.contains(&table);
             assert!(found, "{key} of {section} is missing");
             count += 1;
         }
@@ -89,7 +105,14 @@ fn what_is_commented_out_in_the_shipped_file_is_accepted() {
     let syncing = without(
         "[stats]",
         "[helper]",
-        &["refresh_time_s", "cache_timeout_s", "disable_internal_cache", "peer_address", "error_queue", "expectation_sync = false"],
+        &[
+            "refresh_time_s",
+            "cache_timeout_s",
+            "disable_internal_cache",
+            "peer_address",
+            "error_queue",
+            "expectation_sync = false",
+        ],
     );
     let (config, warnings) = parse_text(Path::new("x.toml"), syncing.as_bytes())
         .unwrap_or_else(|error| panic!("{error}\n{syncing}"));
@@ -109,7 +132,11 @@ fn the_shipped_example_in_the_old_grammar_is_free_of_warnings() {
     assert_eq!(config.sync().unwrap().links.len(), 1);
     // A monitoring script looks for these two lines.
     let text = fs::read_to_string(shipped("conntrackd.conf")).unwrap();
-    let socket = text.lines().skip_while(|line| line.trim() != "UNIX {").nth(1).unwrap();
+    let socket = text
+        .lines()
+        .skip_while(|line| line.trim() != "UNIX {")
+        .nth(1)
+        .unwrap();
     assert_eq!(socket.split_whitespace().next(), Some("Path"));
 }
 
@@ -125,7 +152,10 @@ fn an_empty_file_is_a_daemon_that_does_nothing() {
 #[test]
 fn a_missing_file_is_told_as_the_original_does() {
     let error = load(Path::new("/nonexistent/x.conf")).unwrap_err();
-    assert_eq!(error.to_string(), "can't open config file `/nonexistent/x.conf'");
+    assert_eq!(
+        error.to_string(),
+        "can't open config file `/nonexistent/x.conf'"
+    );
     assert!(std::error::Error::source(&error).is_some());
 }
 
@@ -160,7 +190,11 @@ fn messages_name_the_place_and_what_to_write() {
     ] {
         pages.push_str(&format!("{text}-- {}\n\n", refused(text)));
     }
-    pages.push_str(&parse_text(Path::new("x.toml"), b"[sync]\n# \xff\n").unwrap_err().to_string());
+    pages.push_str(
+        &parse_text(Path::new("x.toml"), b"[sync]\n# \xff\n")
+            .unwrap_err()
+            .to_string(),
+    );
     insta::assert_snapshot!(pages);
 }
 
@@ -171,5 +205,8 @@ fn protocols_may_be_numbers_and_states_have_both_names() {
     assert_eq!(warnings, []);
     let filter = config.general.filter;
     assert_eq!(filter.protocols.unwrap().1, [6, 200]);
-    assert_eq!(filter.tcp_states.unwrap().1, [flow::TcpState::Close, flow::TcpState::SynSent2]);
+    assert_eq!(
+        filter.tcp_states.unwrap().1,
+        [flow::TcpState::Close, flow::TcpState::SynSent2]
+    );
 }
