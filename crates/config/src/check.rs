@@ -118,7 +118,9 @@ impl Check<'_> {
         for (at, link) in sync.links.iter().enumerate() {
             let key = format!("sync.link.{at}");
             self.link(&key, link, &interfaces);
-            self.own_traffic(&key, link);
+            if link.interface.as_deref() != Some("lo") {
+                self.own_traffic(&key, link);
+            }
             let before = sync.links.get(..at).unwrap_or_default();
             if before.iter().any(|other| collide(other, link)) {
                 let text =

@@ -43,7 +43,11 @@ pub(crate) fn parse(bytes: &[u8]) -> (Vec<Statement>, Option<ParseError>) {
 }
 
 fn refused(bytes: &[u8], error: &toml::de::Error) -> ParseError {
-    let reason = error.message().replace('\n', ", ");
+    let reason = error
+        .message()
+        .replace('\n', ", ")
+        .replace("expected u32", "expected a whole number of 0 to 4294967295")
+        .replace("expected u16", "expected a whole number of 0 to 65535");
     let place = place(bytes, error.span().map_or(0, |span| span.start));
     ParseError {
         place,
