@@ -1,6 +1,5 @@
 //! From a file or its text to a configuration.
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -11,9 +10,12 @@ use crate::protocols::Protocols;
 use crate::{Config, Source, Warning};
 
 /// Why there is no configuration.
-#[derive(Debug)]
+///
+/// `Display` is the original's line; for a refused file a second one with the place and what to do.
+#[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file cannot be read.
+    #[error("can't open config file `{}'", path.display())]
     Open {
         /// Path as given.
         path: PathBuf,
@@ -21,6 +23,13 @@ pub enum LoadError {
         source: io::Error,
     },
     /// The file is refused.
+    #[error(
+        "{error}\n{}:{}:{}: {}",
+        path.display(),
+        error.place.line,
+        error.place.column,
+        error.explanation()
+    )]
     Refused {
         /// Path as given.
         path: PathBuf,
@@ -38,32 +47,6 @@ impl LoadError {
         match self {
             Self::Open { .. } => &[],
             Self::Refused { warnings, .. } => warnings,
-        }
-    }
-}
-
-impl fmt::Display for LoadError {
-    /// The original's line; for a refused file a second one with the place and what to do.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Open { path, .. } => write!(f, "can't open config file `{}'", path.display()),
-            Self::Refused { path, error, .. } => write!(
-                f,
-                "{error}\n{}:{}:{}: {}",
-                path.display(),
-                error.place.line,
-                error.place.column,
-                error.explanation()
-            ),
-        }
-    }
-}
-
-impl std::error::Error for LoadError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Open { source, .. } => Some(source),
-            Self::Refused { .. } => None,
         }
     }
 }
@@ -120,7 +103,7 @@ fn read(
 }
 
 /// Whether a file of this name is read as TOML.
-pub(crate) fn is_toml(path: &Path) -> bool {
+fn is_toml(path: &Path) -> bool {
     path.extension()
         .is_some_and(|extension| extension == "toml")
 }
