@@ -60,6 +60,11 @@ impl Object for PackedFlow {
 
     fn merge(value: &mut Flow, update: &Flow) {
         value.merge(update);
+        // Every message of a peer tells the whole translation; what it lacks is not translated (any
+        // more: the key may belong to another connection by now). Kernels tell it by the reply.
+        if update.reply.is_none() {
+            value.nat = update.nat;
+        }
     }
 
     fn has_master(&self) -> bool {
@@ -153,6 +158,8 @@ pub(crate) struct Slot<T> {
     pub(crate) state: State,
     /// Sessions that refer to it.
     pub(crate) holders: u8,
+    /// The peer has not been told of it yet; it may still have another entry with the same key.
+    pub(crate) untold: bool,
 }
 
 impl<T: Object> Slot<T> {
@@ -162,6 +169,18 @@ impl<T: Object> Slot<T> {
 
     pub(crate) fn has_master(&self) -> bool {
         self.object.has_master()
+    }
+
+    /// The state as the peer has to know it.
+    ///
+    /// The peer merges an update into what it has. When it hears of an entry for the first time it
+    /// must forget what it has, whatever happened to the entry since.
+    pub(crate) fn told_state(&self) -> State {
+        if self.untold && self.state == State::Alive {
+            State::New
+        } else {
+            self.state
+        }
     }
 }
 
@@ -234,6 +253,7 @@ impl<T: Object> Cache<T> {
             seen: 0,
             state: State::New,
             holders: 0,
+            untold: true,
         };
         // The limit keeps positions within 32 bits.
         let id = self.slots.insert(slot) as u32;
@@ -261,6 +281,7 @@ impl<T: Object> Cache<T> {
         self.stats.created += 1;
         slot.object = T::pack(value);
         (slot.created_s, slot.updated_s, slot.state) = (now_s, now_s, State::New);
+        slot.untold = true;
     }
 
     /// Takes over what `update` tells. The entry must not be dead.
@@ -271,6 +292,16 @@ impl<T: Object> Cache<T> {
         let mut value = slot.object.unpack();
         T::merge(&mut value, update);
         slot.object = T::pack(&value);
+        (slot.updated_s, slot.state) = (now_s, State::Alive);
+        self.stats.updated += 1;
+    }
+
+    /// Takes over a value that tells everything. The entry must not be dead.
+    pub(crate) fn assign(&mut self, id: u32, value: &T::Value, now_s: u32) {
+        let Some(slot) = self.slots.get_mut(id as usize) else {
+            return;
+        };
+        slot.object = T::pack(value);
         (slot.updated_s, slot.state) = (now_s, State::Alive);
         self.stats.updated += 1;
     }

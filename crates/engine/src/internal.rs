@@ -2,7 +2,7 @@
 
 use flow::{Expectation, Flow};
 
-use crate::cache::{Cache, State};
+use crate::cache::{Cache, Slot, State};
 use crate::packed::PackedFlow;
 use crate::queue::Entry;
 
@@ -35,35 +35,46 @@ impl Internal {
             Entry::Flow(id) => self
                 .flows
                 .get(id)
-                .map(|slot| Told::Flow(slot.state, slot.value())),
+                .map(|slot| Told::Flow(slot.told_state(), slot.value())),
             Entry::Expectation(id) => {
                 let slot = self.expectations.get(id)?;
-                Some(Told::Expectation(slot.state, slot.value()))
+                Some(Told::Expectation(slot.told_state(), slot.value()))
             }
         }
     }
 
     /// A session refers to this entry from now on.
     pub(crate) fn hold(&mut self, entry: Entry) {
-        if let Some((holders, _)) = self.slot(entry) {
-            *holders = holders.saturating_add(1);
+        if let Some(slot) = self.slot(entry) {
+            *slot.holders = slot.holders.saturating_add(1);
         }
     }
 
     /// A session refers to this entry no more. The last one to let go of a dead entry ends it.
     pub(crate) fn release(&mut self, entry: Entry) {
-        let Some((holders, state)) = self.slot(entry) else {
+        let Some(slot) = self.slot(entry) else {
             return;
         };
-        *holders = holders.saturating_sub(1);
-        if *holders == 0 && state == State::Dead {
+        *slot.holders = slot.holders.saturating_sub(1);
+        if *slot.holders == 0 && slot.state == State::Dead {
             self.remove(entry);
         }
     }
 
+    /// A session refers to this entry no more because the peer has been told of it.
+    pub(crate) fn told(&mut self, entry: Entry) {
+        if let Some(slot) = self.slot(entry)
+            && *slot.holders <= 1
+        {
+            *slot.untold = false;
+        }
+        self.release(entry);
+    }
+
     /// Ends a dead entry that no session refers to.
     pub(crate) fn remove_unless_held(&mut self, entry: Entry) {
-        if let Some((&mut 0, State::Dead)) = self.slot(entry) {
+        let ended = |slot: Notes<'_>| *slot.holders == 0 && slot.state == State::Dead;
+        if self.slot(entry).is_some_and(ended) {
             self.remove(entry);
         }
     }
@@ -75,16 +86,27 @@ impl Internal {
         }
     }
 
-    fn slot(&mut self, entry: Entry) -> Option<(&mut u8, State)> {
+    fn slot(&mut self, entry: Entry) -> Option<Notes<'_>> {
         match entry {
-            Entry::Flow(id) => self
-                .flows
-                .get_mut(id)
-                .map(|slot| (&mut slot.holders, slot.state)),
-            Entry::Expectation(id) => self
-                .expectations
-                .get_mut(id)
-                .map(|slot| (&mut slot.holders, slot.state)),
+            Entry::Flow(id) => self.flows.get_mut(id).map(Notes::of),
+            Entry::Expectation(id) => self.expectations.get_mut(id).map(Notes::of),
+        }
+    }
+}
+
+/// What is noted about an entry of either kind.
+struct Notes<'a> {
+    holders: &'a mut u8,
+    untold: &'a mut bool,
+    state: State,
+}
+
+impl<'a> Notes<'a> {
+    fn of<T>(slot: &'a mut Slot<T>) -> Self {
+        Self {
+            holders: &mut slot.holders,
+            untold: &mut slot.untold,
+            state: slot.state,
         }
     }
 }

@@ -54,6 +54,8 @@ pub(crate) struct Ftfw {
     progress: bool,
     /// A bulk in place of what cannot be sent again is not given more often than this.
     heal_at: Option<Instant>,
+    /// One that was asked for too early follows then.
+    heal_due: bool,
 }
 
 #[derive(Debug)]
@@ -103,6 +105,7 @@ impl Session {
                 forgotten: None,
                 progress: false,
                 heal_at: None,
+                heal_due: false,
             }),
             Mode::Alarm { .. } => Reliability::Alarm,
             Mode::Notrack | Mode::Statistics | Mode::Idle => Reliability::Notrack,
@@ -232,6 +235,9 @@ impl Session {
 
     /// Acts on the passing of time.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.heals_at().is_some_and(|at| at <= now) {
+            self.heal(now);
+        }
         if self.alive_at.is_none_or(|at| at > now) {
             return;
         }
@@ -255,7 +261,8 @@ impl Session {
     /// When [`Session::handle_timeout`] or the sending of a bulk has to go on.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let bulk = self.bulk.as_ref().and_then(Bulk::resumes_at);
-        [self.alive_at, bulk].into_iter().flatten().min()
+        let all = [self.alive_at, bulk, self.heals_at()];
+        all.into_iter().flatten().min()
     }
 
     /// Whether the sending of everything is under way.
@@ -350,7 +357,7 @@ impl Session {
         if self.is_kept(element) {
             self.keep(internal, element, seq);
         } else if let Element::Entry(entry) = element {
-            internal.release(entry);
+            internal.told(entry);
         }
         pushed
     }

@@ -126,11 +126,13 @@ impl Engine {
     fn flow_updated(&mut self, origin: Origin, flow: &Flow) {
         let now_s = self.now_s();
         let known = self.internal.flows.find(&flow.key());
+        // An event of another connection with the same key: that of its beginning was lost.
+        let same = |other: Option<u32>| other.is_none() || flow.id.is_none() || other == flow.id;
         let alive = known.filter(|&id| {
             self.internal
                 .flows
                 .get(id)
-                .is_some_and(|slot| slot.state != State::Dead)
+                .is_some_and(|slot| slot.state != State::Dead && same(slot.value().id))
         });
         match alive {
             Some(id) => {

@@ -135,15 +135,20 @@ impl Engine {
         let (id, changed) = match (living, known) {
             // An event told of it after this part was made: only what the event left out is news.
             (Some((id, told, true)), _) => {
-                let mut whole = flow;
+                let mut whole = if told.id == flow.id { flow } else { told };
                 whole.merge(&told);
                 cache.set(id, &whole, now_s);
                 (id, differs(&whole, &told))
             }
+            // Another connection has taken its place, and the events that told so were lost.
+            (Some((id, told, false)), _) if told.id != flow.id => {
+                cache.replace(id, &flow, now_s);
+                (id, true)
+            }
             (Some((id, told, false)), _) => {
                 let changed = differs(&flow, &told);
                 if changed || matches!(purpose, Purpose::Resync | Purpose::Poll) {
-                    cache.update(id, &flow, now_s);
+                    cache.assign(id, &flow, now_s);
                 } else {
                     cache.set(id, &flow, now_s);
                 }

@@ -102,8 +102,11 @@ impl Session {
         // A peer acknowledges after its window at the earliest; a queue shorter than that cannot wait.
         let longest = (ftfw.resend_max / 2).min(UNACKNOWLEDGED_MAX);
         let waits = self.queues.len(Queue::Resend);
-        if longest as i64 <= 2 * ftfw.ack_window || waits + STEP <= longest {
+        if longest as i64 <= 2 * ftfw.ack_window {
             return STEP;
+        }
+        if waits < longest {
+            return STEP.min(longest - waits);
         }
         let step = bulk.credit.min(STEP);
         bulk.credit -= step;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use flow::{Expectation, Flow};
 use syncwire::{Carrier, Change, Flags, FramingError, Kind, RawMessage, Split, split};
 
-use super::{Ftfw, Hello, Reliability, Session};
+use super::{Hello, Reliability, Session};
 use crate::api::LinkId;
 use crate::internal::Internal;
 use crate::links::Switch;
@@ -131,7 +131,7 @@ impl Session {
             _ => {
                 if self.is_next(internal, message.seq, message.flags) {
                     self.digest(internal, receiver, now, header, message);
-                    self.last_received = self.track(message.seq);
+                    self.last_received = self.track(header, message.seq);
                     return true;
                 }
             }
@@ -230,7 +230,7 @@ impl Session {
     }
 
     /// Notes the number of an accepted message; in the reliable mode acknowledges and asks.
-    fn track(&mut self, seq: u32) -> Option<u32> {
+    fn track(&mut self, header: Header, seq: u32) -> Option<u32> {
         let last = self.last_received;
         let Reliability::Ftfw(ftfw) = &mut self.reliability else {
             // compat: without acknowledgements the last number is simply the one that came last.
@@ -248,7 +248,9 @@ impl Session {
             _ => {
                 let from = *ftfw.ack_from.get_or_insert(seq);
                 ftfw.window -= 1;
-                if ftfw.window <= 0 {
+                // An acknowledgement is never acknowledged at once: with a window of one message two
+                // nodes would do nothing else.
+                if ftfw.window <= 0 && header != Header::Ack {
                     ftfw.window = ftfw.ack_window;
                     ftfw.ack_from = None;
                     self.control(Flags::ACK, from, seq);
@@ -312,7 +314,7 @@ impl Session {
         };
         let release = |element| {
             if let Element::Entry(entry) = element {
-                internal.release(entry);
+                internal.told(entry);
             }
         };
         let count = self.queues.sweep_resend(judge, release);
@@ -333,19 +335,37 @@ impl Session {
             }
         };
         self.queues.sweep_resend(judge, |_| {});
-        let Reliability::Ftfw(Ftfw {
-            forgotten: Some(forgotten),
-            heal_at,
-            ..
-        }) = &mut self.reliability
-        else {
+        let Reliability::Ftfw(ftfw) = &mut self.reliability else {
             return;
         };
-        let gone_for_good = !before(*forgotten, from);
-        if gone_for_good && heal_at.is_none_or(|at| at <= now) {
-            *heal_at = Some(now + HEAL_PAUSE);
+        // Numbers up to the forgotten one cannot be sent again.
+        if ftfw
+            .forgotten
+            .is_none_or(|forgotten| before(forgotten, from))
+        {
+            return;
+        }
+        if ftfw.heal_at.is_none_or(|at| at <= now) {
             receiver.notice(Notice::ResendImpossible);
+            self.heal(now);
+        } else {
+            ftfw.heal_due = true;
+        }
+    }
+
+    /// Gives the peer everything in place of what it missed for good.
+    pub(super) fn heal(&mut self, now: Instant) {
+        if let Reliability::Ftfw(ftfw) = &mut self.reliability {
+            (ftfw.heal_at, ftfw.heal_due) = (Some(now + HEAL_PAUSE), false);
             self.start_bulk();
+        }
+    }
+
+    /// When a bulk that was asked for too early is given.
+    pub(super) fn heals_at(&self) -> Option<Instant> {
+        match &self.reliability {
+            Reliability::Ftfw(ftfw) if ftfw.heal_due => ftfw.heal_at,
+            _ => None,
         }
     }
 }
