@@ -1,2 +1,94 @@
-//! Placeholder.
-fn main() {}
+//! `conntrackd`: keeps a pair of firewalls in step.
+//!
+//! This crate holds sockets, tasks and files, and takes no decision of the protocol: the core does, in
+//! `engine`. Reading order: `cli`, `daemon`, `tasks`, `driver`, `kernel`, `link`, `server`, `report`.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+mod client;
+mod daemon;
+mod detach;
+mod driver;
+mod interfaces;
+mod kernel;
+mod link;
+mod load;
+mod localtime;
+mod lock;
+mod log;
+mod report;
+mod server;
+mod settings;
+mod tasks;
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+use cli::Invocation;
+use log::{Level, complain};
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    let program = arguments
+        .next()
+        .unwrap_or_else(|| OsString::from("conntrackd"));
+    let line = cli::parse(arguments);
+    // A closed standard output is no reason not to do what was asked.
+    let _ = cli::tell(&line.says, &program, &mut io::stdout());
+    match line.invocation {
+        Invocation::Daemon { detach: true, .. } if !detach::is_child() => match detach::start() {
+            Ok(code) => code,
+            Err(error) => fail(&format!("can't start in the background: {error}")),
+        },
+        Invocation::Daemon { config, .. } => daemon::run(&config),
+        Invocation::Client { request, config } => ask(request, &config),
+        Invocation::Check { config } => check(&config),
+        Invocation::Convert { config } => convert(&config),
+        Invocation::Exit(code) => ExitCode::from(code),
+    }
+}
+
+/// Asks the daemon that the configuration names.
+fn ask(request: u32, path: &Path) -> ExitCode {
+    let config = match load::load(path) {
+        Ok((config, warnings)) => {
+            load::tell_warnings(&warnings);
+            config
+        }
+        Err(error) => {
+            load::tell_warnings(error.warnings());
+            return fail(&error.to_string());
+        }
+    };
+    // Without a path no client can connect; the original says so in the same words.
+    let socket = config.general.unix_path.unwrap_or_default();
+    match client::run(&socket, request, &mut io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+fn check(path: &Path) -> ExitCode {
+    match load::load(path) {
+        Ok((_, warnings)) => {
+            load::tell_warnings(&warnings);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            load::tell_warnings(error.warnings());
+            fail(&error.to_string())
+        }
+    }
+}
+
+fn convert(_path: &Path) -> ExitCode {
+    fail("convert: not available")
+}
+
+fn fail(text: &str) -> ExitCode {
+    complain(Level::Error, text);
+    ExitCode::FAILURE
+}

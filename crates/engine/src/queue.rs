@@ -64,6 +64,7 @@ pub(crate) struct Queues {
     nodes: Slab<Node>,
     send: List,
     resend: List,
+    controls: u64,
     /// Node of each entry, by position; `NONE` for those in no queue.
     flows: Vec<u32>,
     expectations: Vec<u32>,
@@ -75,6 +76,7 @@ impl Queues {
             nodes: Slab::new(),
             send: EMPTY,
             resend: EMPTY,
+            controls: 0,
             flows: Vec::new(),
             expectations: Vec::new(),
         }
@@ -82,6 +84,11 @@ impl Queues {
 
     pub(crate) fn len(&self, queue: Queue) -> usize {
         self.list(queue).len
+    }
+
+    /// Control messages in either queue.
+    pub(crate) fn controls(&self) -> u64 {
+        self.controls
     }
 
     /// The queue an entry is in.
@@ -100,8 +107,9 @@ impl Queues {
             next: NONE,
         };
         let id = self.nodes.insert(node) as u32;
-        if let Element::Entry(entry) = element {
-            self.remember(entry, id);
+        match element {
+            Element::Entry(entry) => self.remember(entry, id),
+            Element::Control { .. } => self.controls += 1,
         }
         self.link(queue, id);
     }
@@ -184,8 +192,9 @@ impl Queues {
         }
         self.unlink(id);
         let node = self.nodes.try_remove(id as usize)?;
-        if let Element::Entry(entry) = node.element {
-            self.remember(entry, NONE);
+        match node.element {
+            Element::Entry(entry) => self.remember(entry, NONE),
+            Element::Control { .. } => self.controls -= 1,
         }
         Some((node.element, node.seq))
     }

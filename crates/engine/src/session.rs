@@ -279,6 +279,11 @@ impl Session {
         }
     }
 
+    /// Control messages in either queue.
+    pub(crate) fn queued_controls(&self) -> u64 {
+        self.queues.controls()
+    }
+
     pub(crate) fn resend_stats(&self) -> Option<QueueStats> {
         let Reliability::Ftfw(ftfw) = &self.reliability else {
             return None;

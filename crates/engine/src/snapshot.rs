@@ -190,6 +190,8 @@ pub struct Snapshot {
     pub tx_queue: QueueStats,
     /// Waiting to be acknowledged; FT-FW only.
     pub resend_queue: Option<QueueStats>,
+    /// Control messages in any queue.
+    pub queued_controls: u64,
     /// Link that sends.
     pub active_link: usize,
 }

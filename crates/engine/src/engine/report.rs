@@ -8,6 +8,7 @@ use super::Engine;
 use crate::api::{ExternalMode, InternalMode, Mode};
 use crate::cache::{Cache, Object, State};
 use crate::external::External;
+use crate::session::Session;
 use crate::snapshot::{
     ExternalStats, InternalStats, QueueStats, ReceiveStats, ResendElement, Snapshot,
 };
@@ -59,6 +60,7 @@ impl Engine {
                 .first()
                 .map_or(QueueStats::default(), |s| s.tx_stats()),
             resend_queue: self.sessions.first().and_then(|s| s.resend_stats()),
+            queued_controls: self.sessions.iter().map(Session::queued_controls).sum(),
             active_link: self.sessions.first().map_or(0, |s| s.links.active()),
         }
     }

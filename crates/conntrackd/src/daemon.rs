@@ -1,0 +1,384 @@
+//! The life of the daemon: what is opened in which order, what runs, what is left behind.
+
+use std::cell::RefCell;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use config::{Config, FilterFrom, Role, Warning};
+use ctnetlink::socket::{EventSocket, Group};
+use engine::{Engine, KernelSocket, Start};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::LocalSet;
+
+use crate::driver::{Driver, Link, Shared};
+use crate::kernel::{Events, Requests};
+use crate::lock::{LockError, LockFile};
+use crate::log::{Console, Facility, FlowLog, Level, Log, LogFile, OpenError, Syslog, complain};
+use crate::server::ControlSocket;
+use crate::{detach, interfaces, load, server, settings, tasks};
+
+/// Why the daemon did not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] config::LoadError),
+    /// A log file.
+    #[error(transparent)]
+    Log(#[from] OpenError),
+    /// Another daemon.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The control socket.
+    #[error("can't open control socket `{}': {source}", path.display())]
+    Control {
+        /// Path.
+        path: PathBuf,
+        /// Reason.
+        source: io::Error,
+    },
+    /// The kernel.
+    #[error("can't open netlink handler: {0} (CAP_NET_ADMIN and nf_conntrack_netlink are needed)")]
+    Netlink(#[source] io::Error),
+    /// The runtime.
+    #[error("can't start: {0}")]
+    Runtime(#[source] io::Error),
+}
+
+/// Runs the daemon in this process until it is told to end.
+pub(crate) fn run(path: &Path) -> ExitCode {
+    let detached = detach::is_child();
+    if detached && let Err(error) = detach::leave_terminal() {
+        complain(Level::Error, &format!("can't leave the terminal: {error}"));
+        return ExitCode::FAILURE;
+    }
+    // Sockets and files are for this user alone.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
+    let (config, warnings) = match load::load(path) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            load::tell_warnings(error.warnings());
+            complain(Level::Error, &error.to_string());
+            return ExitCode::FAILURE;
+        }
+    };
+    load::tell_warnings(&warnings);
+    let log = match open_log(&config, detached) {
+        Ok(log) => log,
+        Err(error) => {
+            complain(Level::Error, &error.to_string());
+            return ExitCode::FAILURE;
+        }
+    };
+    log.install();
+    match serve(&config, path, &log, detached) {
+        Ok(()) => {
+            tracing::info!("---- shutdown received ----");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn open_log(config: &Config, detached: bool) -> Result<Log, OpenError> {
+    let console = if detached { Console::Off } else { Console::On };
+    let file = config
+        .general
+        .log_file
+        .as_deref()
+        .map(LogFile::open)
+        .transpose()?;
+    let syslog = config.general.syslog.map(syslog);
+    Ok(Log::new(console, file, syslog))
+}
+
+fn syslog(facility: config::Facility) -> Syslog {
+    Syslog::new(Facility::from_name(facility.name()).unwrap_or(Facility::DAEMON))
+}
+
+/// From the lock to the end.
+fn serve(config: &Config, path: &Path, log: &Log, detached: bool) -> Result<(), StartError> {
+    let general = &config.general;
+    let lock = LockFile::acquire(&general.lock_file, general.unix_path.as_deref())?;
+    if config.origin.source == config::Source::Builtin {
+        tracing::info!(
+            "no configuration at {}: built-in defaults, FT-FW on loopback only; to pair two nodes \
+             write {} with the interface of the dedicated link",
+            path.display(),
+            load::TOML_CONFIG,
+        );
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::Runtime)?;
+    let local = LocalSet::new();
+    let control = general
+        .unix_path
+        .as_deref()
+        .map(|path| {
+            ControlSocket::bind(path).map_err(|source| StartError::Control {
+                path: path.to_owned(),
+                source,
+            })
+        })
+        .transpose()?;
+    let (socket, listener) = control.unzip();
+    let driver = {
+        let _entered = runtime.enter();
+        open(config)?
+    };
+    let outcome = local.block_on(
+        &runtime,
+        live(driver, listener, config, path, log, detached),
+    );
+    // Scripts take the absence of both for the end; clients that wait for it are let go last.
+    drop(socket);
+    drop(lock);
+    drop(local);
+    outcome.map_err(StartError::Runtime)
+}
+
+/// Opens kernel sockets and links around a fresh core.
+fn open(config: &Config) -> Result<Driver, StartError> {
+    let now = Instant::now();
+    let requests = Requests::open().map_err(StartError::Netlink)?;
+    let events = open_events(config).map_err(StartError::Netlink)?;
+    let interfaces = interfaces::list().unwrap_or_default();
+    let endpoints = settings::endpoints(config);
+    let since_1970 = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let start = Start {
+        now,
+        unix_time_s: since_1970.as_secs() as u32,
+        seed: seed(since_1970),
+        origins: requests.origins(),
+    };
+    let engine = Engine::new(settings::settings(config, &endpoints, &interfaces), start);
+    let links = endpoints.into_iter().map(Link::new).collect();
+    let mut driver = Driver::new(engine, events, requests, links, now);
+    driver.configured_buffer_len = config
+        .general
+        .netlink_buffer_len
+        .map_or(0, |len| u64::from(len.get()));
+    if let Role::Statistics(statistics) = &config.role {
+        let file = statistics
+            .log_file
+            .as_deref()
+            .map(LogFile::open)
+            .transpose()?;
+        driver.flow_log = Some(FlowLog::new(file, statistics.syslog.map(syslog)));
+    }
+    Ok(driver)
+}
+
+/// Tables are hashed with something that nobody outside can know.
+fn seed(since_1970: Duration) -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(since_1970)
+}
+
+/// The event socket, subscribed before the table is read, so that nothing falls in between.
+fn open_events(config: &Config) -> io::Result<Option<Events>> {
+    let general = &config.general;
+    if config.role == Role::Idle {
+        return Ok(None);
+    }
+    if general.poll.is_some() {
+        tracing::info!("running in polling mode");
+        return Ok(None);
+    }
+    let socket = EventSocket::open()?;
+    if general.reliable_events {
+        socket.set_broadcast_error(true)?;
+        socket.set_no_enobufs(true)?;
+        tracing::info!("reliable ctnetlink event delivery is ENABLED.");
+    }
+    if !general.filter.is_empty() {
+        match general.filter_from {
+            FilterFrom::Kernelspace => {
+                match ctnetlink::bpf::program(&general.filter, &[]) {
+                    Ok(program) => socket.attach_filter(&program)?,
+                    Err(error) => tracing::warn!("{error}; events are filtered in user space"),
+                }
+                tracing::info!("using kernel-space event filtering");
+            }
+            FilterFrom::Userspace => tracing::info!("using user-space event filtering"),
+        }
+    }
+    let max = general.netlink_buffer_max_len as usize;
+    let len = match general.netlink_buffer_len.map(|len| len.get() as usize) {
+        Some(wanted) if wanted <= max => {
+            // The kernel doubles what it is asked for.
+            let len = socket.set_receive_buffer(wanted / 2)?;
+            tracing::info!("netlink event socket buffer size has been set to {len} bytes");
+            len
+        }
+        _ => {
+            tracing::info!(
+                "NetlinkBufferSize is either not set or is greater than \
+                 NetlinkBufferSizeMaxGrowth. Using current system buffer size"
+            );
+            socket.receive_buffer()?
+        }
+    };
+    let mut groups = vec![Group::FlowNew, Group::FlowUpdate, Group::FlowDestroy];
+    let expectations = config
+        .sync()
+        .is_some_and(|sync| sync.expectation_sync != config::ExpectationSync::Off);
+    if expectations {
+        groups.extend([
+            Group::ExpectationNew,
+            Group::ExpectationUpdate,
+            Group::ExpectationDestroy,
+        ]);
+    }
+    for group in groups {
+        socket.join(group)?;
+    }
+    Ok(Some(Events::new(socket, len, max)))
+}
+
+/// Everything that runs, until a signal or a client ends it.
+async fn live(
+    driver: Driver,
+    listener: Option<std::os::unix::net::UnixListener>,
+    config: &Config,
+    path: &Path,
+    log: &Log,
+    detached: bool,
+) -> io::Result<()> {
+    let limit = config.general.event_iteration_limit.get() as usize;
+    let signals = Rc::clone(&driver.signals);
+    let shared: Shared = Rc::new(RefCell::new(driver));
+    tasks::refresh_links(&shared);
+    let links = shared.borrow().links.len();
+    for link in 0..links {
+        tokio::task::spawn_local(tasks::receive(Rc::clone(&shared), link, limit));
+    }
+    tokio::task::spawn_local(fatal(
+        Rc::clone(&shared),
+        tasks::events(Rc::clone(&shared), limit),
+    ));
+    for socket in [
+        KernelSocket::Dump,
+        KernelSocket::Query,
+        KernelSocket::Commit,
+        KernelSocket::Inject,
+        KernelSocket::Flush,
+    ] {
+        let replies = tasks::replies(Rc::clone(&shared), socket);
+        tokio::task::spawn_local(fatal(Rc::clone(&shared), replies));
+    }
+    tokio::task::spawn_local(tasks::output(Rc::clone(&shared)));
+    tokio::task::spawn_local(tasks::timer(Rc::clone(&shared)));
+    if links > 0 {
+        let follow = tasks::follow_interfaces(Rc::clone(&shared));
+        tokio::task::spawn_local(fatal(Rc::clone(&shared), follow));
+    }
+    shared.borrow_mut().flush();
+    while !shared.borrow().engine.is_ready() {
+        signals.progress.notified().await;
+    }
+    if let Some(listener) = listener {
+        let serve = server::serve(Rc::clone(&shared), listener);
+        tokio::task::spawn_local(fatal(Rc::clone(&shared), serve));
+    }
+    tracing::info!("initialization completed");
+    started(config, detached)?;
+    tokio::task::spawn_local(watchdog(config.general.systemd));
+    tokio::task::spawn_local(reload(Rc::clone(&shared), path.to_owned(), log.clone()));
+    tokio::task::spawn_local(suppressed(log.clone()));
+    let (mut term, mut int) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+        () = signals.shutdown.notified() => {}
+    }
+    if config.general.systemd {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    }
+    Ok(())
+}
+
+/// Lets the parent go and tells the service manager.
+fn started(config: &Config, detached: bool) -> io::Result<()> {
+    if detached {
+        tracing::info!("-- starting in daemon mode --");
+        detach::started()?;
+    } else {
+        tracing::info!("-- starting in console mode --");
+    }
+    if config.general.systemd {
+        // Without a service manager there is nobody to tell.
+        if detached {
+            let _ = sd_notify::notify(&[sd_notify::NotifyState::MainPid(std::process::id())]);
+        }
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    }
+    Ok(())
+}
+
+/// A task that ends the daemon when it fails: without it the rest is of no use.
+async fn fatal(shared: Shared, task: impl Future<Output = io::Result<()>>) {
+    if let Err(error) = task.await {
+        tracing::error!("{error}: cannot go on");
+        shared.borrow().signals.shutdown.notify_one();
+    }
+}
+
+/// Tells the service manager that the loop turns, twice in each of its periods.
+async fn watchdog(enabled: bool) {
+    let Some(period) = sd_notify::watchdog_enabled().filter(|_| enabled) else {
+        return;
+    };
+    loop {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+        tokio::time::sleep(period / 2).await;
+    }
+}
+
+/// On SIGHUP: opens the logs anew and takes over what may change live.
+async fn reload(shared: Shared, path: PathBuf, log: Log) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        return;
+    };
+    while hangup.recv().await.is_some() {
+        if let Err(error) = log.reopen() {
+            tracing::error!("{error}");
+        }
+        match load::load(&path) {
+            Ok((config, warnings)) => {
+                warnings.iter().for_each(log_warning);
+                let live = settings::live_settings(&config);
+                shared.borrow_mut().engine.reconfigure(Instant::now(), live);
+                tracing::info!(
+                    "configuration read again: filter and timeouts are in force, the rest needs a restart"
+                );
+            }
+            Err(error) => tracing::error!("{error}; the configuration stays as it is"),
+        }
+    }
+}
+
+fn log_warning(warning: &Warning) {
+    tracing::warn!("{}", warning.text);
+}
+
+/// Tells from time to time what the log has held back.
+async fn suppressed(log: Log) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        log.tell_suppressed(Instant::now());
+    }
+}

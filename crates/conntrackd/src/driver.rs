@@ -1,0 +1,333 @@
+//! The engine with everything it acts through: kernel sockets, links, waiting clients.
+//!
+//! [`Driver::flush`] carries out what the engine wants done. It never waits; what a socket does not take is
+//! counted, and the protocol heals it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::time::Instant;
+
+use ctnetlink::socket::Received;
+use engine::{ClientId, Command, Engine, KernelSocket, LinkId, LinkState, Notice, Output};
+use tokio::sync::{Notify, oneshot};
+
+use crate::kernel::{Events, Requests};
+use crate::link::{DatagramLink, Endpoint, StreamLink, Traffic};
+use crate::log::FlowLog;
+
+/// Outputs carried out before everything else gets a turn: about a millisecond of work.
+const FLUSH_BUDGET: usize = 16;
+
+/// The driver, shared by all tasks of the one thread; never borrowed across a wait.
+pub(crate) type Shared = Rc<RefCell<Driver>>;
+
+/// A dedicated link as configured, and its sockets while its interface is there.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) open: Open,
+    pub(crate) traffic: Traffic,
+    /// The peer's connection to us is up (TCP).
+    pub(crate) accepted: bool,
+    /// Condition of its interface.
+    pub(crate) state: LinkState,
+    /// Why it could not be opened, told once.
+    pub(crate) complaint: Option<String>,
+    /// Wakes the receiving task when the sockets were replaced.
+    pub(crate) reopened: Rc<Notify>,
+}
+
+/// The sockets of a link.
+#[derive(Debug)]
+pub(crate) enum Open {
+    /// The interface is absent, or opening failed.
+    No,
+    /// UDP or multicast.
+    Datagram(DatagramLink),
+    /// TCP.
+    Stream(StreamLink),
+}
+
+/// Wake-ups for the tasks that follow up on the core.
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    /// More output waits than one flush may carry out.
+    pub(crate) output: Notify,
+    /// The next timeout moved forward.
+    pub(crate) timer: Notify,
+    /// Something came to its end: a command, or the first reading of the kernel's tables.
+    pub(crate) progress: Notify,
+    /// The daemon is to end.
+    pub(crate) shutdown: Notify,
+}
+
+/// Everything the tasks share.
+pub(crate) struct Driver {
+    pub(crate) engine: Engine,
+    pub(crate) events: Option<Events>,
+    pub(crate) requests: Requests,
+    pub(crate) links: Vec<Link>,
+    pub(crate) signals: Rc<Signals>,
+    pub(crate) local_read_failed: u64,
+    pub(crate) started: Instant,
+    /// Buffer size that the configuration asks for, told where there is no event socket.
+    pub(crate) configured_buffer_len: u64,
+    /// Where ended connections are written (statistics mode).
+    pub(crate) flow_log: Option<FlowLog>,
+    clients: HashMap<ClientId, oneshot::Sender<()>>,
+    next_client: u64,
+    armed: Cell<Option<Instant>>,
+    buffer: Vec<u8>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        engine: Engine,
+        events: Option<Events>,
+        requests: Requests,
+        links: Vec<Link>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            engine,
+            events,
+            requests,
+            links,
+            signals: Rc::default(),
+            local_read_failed: 0,
+            started: now,
+            configured_buffer_len: 0,
+            flow_log: None,
+            clients: HashMap::new(),
+            next_client: 0,
+            armed: Cell::new(None),
+            buffer: vec![0; 64 * 1024],
+        }
+    }
+
+    /// Gives a command to the engine; the receiver fires when it has ended.
+    pub(crate) fn command(&mut self, command: Command) -> oneshot::Receiver<()> {
+        let client = ClientId(self.next_client);
+        self.next_client += 1;
+        let (done, ended) = oneshot::channel();
+        self.clients.insert(client, done);
+        self.engine.handle_command(Instant::now(), client, command);
+        self.flush();
+        ended
+    }
+
+    /// Lets the engine act on the passing of time.
+    pub(crate) fn timeout(&mut self) {
+        let now = Instant::now();
+        if self.engine.poll_timeout().is_some_and(|at| at <= now) {
+            self.engine.handle_timeout(now);
+        }
+        self.flush();
+    }
+
+    /// When the timer task has to look again; remembers it, so that it is woken only for earlier ones.
+    pub(crate) fn arm(&self) -> Option<Instant> {
+        let next = self.engine.poll_timeout();
+        self.armed.set(next);
+        next
+    }
+
+    /// Reads up to `limit` event datagrams. Returns whether the socket ran dry.
+    pub(crate) fn read_events(&mut self, limit: usize) -> io::Result<bool> {
+        let now = Instant::now();
+        for _ in 0..limit {
+            let Some(events) = &mut self.events else {
+                return Ok(true);
+            };
+            match events.socket().receive(&mut self.buffer)? {
+                Received::Data(len) => {
+                    self.engine
+                        .handle_events(now, self.buffer.get(..len).unwrap_or_default());
+                }
+                Received::Overrun => {
+                    events.grow();
+                    self.engine.handle_overrun(now);
+                }
+                Received::WouldBlock => {
+                    self.flush();
+                    return Ok(true);
+                }
+            }
+        }
+        self.flush();
+        Ok(false)
+    }
+
+    /// Reads up to `limit` answers of the kernel. Returns whether the socket ran dry.
+    pub(crate) fn read_replies(&mut self, socket: KernelSocket, limit: usize) -> io::Result<bool> {
+        let dry = self.take_replies(socket, limit)?;
+        self.flush();
+        Ok(dry)
+    }
+
+    fn take_replies(&mut self, socket: KernelSocket, limit: usize) -> io::Result<bool> {
+        let now = Instant::now();
+        for _ in 0..limit {
+            match self.requests.socket(socket).receive(&mut self.buffer)? {
+                Received::Data(len) => {
+                    let bytes = self.buffer.get(..len).unwrap_or_default();
+                    self.engine.handle_kernel_reply(now, socket, bytes);
+                }
+                Received::Overrun => self.engine.handle_kernel_overrun(now, socket),
+                Received::WouldBlock => return Ok(true),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Takes a datagram of the peer.
+    pub(crate) fn datagram(&mut self, link: usize, bytes: &[u8]) {
+        let Some(id) = self.count_received(link, bytes.len()) else {
+            return;
+        };
+        self.engine.handle_datagram(Instant::now(), id, bytes);
+    }
+
+    /// Takes a piece of the peer's stream.
+    pub(crate) fn stream(&mut self, link: usize, bytes: &[u8]) {
+        let Some(id) = self.count_received(link, bytes.len()) else {
+            return;
+        };
+        self.engine.handle_stream(Instant::now(), id, bytes);
+        self.flush();
+    }
+
+    fn count_received(&mut self, link: usize, len: usize) -> Option<LinkId> {
+        self.links.get_mut(link)?.traffic.received(len);
+        u8::try_from(link).ok().map(LinkId)
+    }
+
+    /// Carries out what the engine wants, up to a bounded amount of work.
+    pub(crate) fn flush(&mut self) {
+        for _ in 0..FLUSH_BUDGET {
+            let Some(output) = self.engine.poll_output() else {
+                self.wake_timer();
+                self.signals.progress.notify_one();
+                return;
+            };
+            let answered = match output {
+                Output::Transmit { link, bytes } => {
+                    if let Some(link) = self.links.get_mut(usize::from(link.0)) {
+                        link.send(bytes);
+                    }
+                    None
+                }
+                Output::Kernel { socket, bytes } => {
+                    let sent = self.requests.socket(socket).send(bytes);
+                    if let Err(error) = &sent {
+                        tracing::error!(?socket, %error, "the kernel took no requests");
+                    }
+                    Some((socket, sent.is_err()))
+                }
+                Output::Done { client } => {
+                    if let Some(done) = self.clients.remove(&client) {
+                        // A client that went away needs no answer.
+                        let _ = done.send(());
+                    }
+                    None
+                }
+                Output::Notice(Notice::LinkActive(link)) => {
+                    let name = self
+                        .links
+                        .get(link)
+                        .map_or("?", |link| &link.endpoint.interface);
+                    tracing::info!("device `{name}' becomes dedicated link");
+                    None
+                }
+                Output::Notice(notice) => {
+                    crate::log::notice(&notice);
+                    None
+                }
+                Output::FlowEnded(flow) => {
+                    if let Some(log) = &mut self.flow_log {
+                        log.write(&flow);
+                    }
+                    None
+                }
+            };
+            match answered {
+                Some((socket, true)) => self.engine.handle_kernel_overrun(Instant::now(), socket),
+                // The kernel has answered before `send` returned; a dump is read as it comes.
+                Some((socket, false)) if socket != KernelSocket::Dump => {
+                    if let Err(error) = self.take_replies(socket, 1024) {
+                        tracing::error!(?socket, %error, "the kernel's answers cannot be read");
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.signals.output.notify_one();
+        self.wake_timer();
+    }
+
+    fn wake_timer(&self) {
+        if let Some(next) = self.engine.poll_timeout()
+            && self.armed.get().is_none_or(|armed| next < armed)
+        {
+            self.signals.timer.notify_one();
+        }
+    }
+}
+
+impl Link {
+    /// A link whose sockets are not open yet.
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
+        Self {
+            endpoint,
+            open: Open::No,
+            traffic: Traffic::default(),
+            accepted: false,
+            state: LinkState {
+                up: false,
+                running: false,
+            },
+            complaint: None,
+            reopened: Rc::default(),
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        let outcome = match &self.open {
+            Open::No => Err(io::ErrorKind::NotConnected.into()),
+            Open::Datagram(link) => link.send(bytes),
+            Open::Stream(link) => link.send(bytes),
+        };
+        self.traffic.sent(&outcome);
+    }
+
+    /// Index of the interface that the sockets belong to.
+    pub(crate) fn interface_index(&self) -> Option<u32> {
+        match &self.open {
+            Open::No => None,
+            Open::Datagram(link) => Some(link.interface_index),
+            Open::Stream(link) => Some(link.interface_index),
+        }
+    }
+
+    /// Opens the sockets on the interface with this index, replacing older ones.
+    pub(crate) fn open(&mut self, interface_index: u32) -> io::Result<()> {
+        // The port must be free before it can be bound again.
+        self.open = Open::No;
+        self.open = if self.endpoint.is_stream() {
+            let link = StreamLink::open(&self.endpoint, interface_index)?;
+            Open::Stream(link)
+        } else {
+            Open::Datagram(DatagramLink::open(&self.endpoint, interface_index)?)
+        };
+        self.reopened.notify_one();
+        Ok(())
+    }
+
+    /// Closes the sockets.
+    pub(crate) fn close(&mut self) {
+        self.open = Open::No;
+        self.reopened.notify_one();
+    }
+}

@@ -1,0 +1,133 @@
+//! One daemon at a time, and no debris in the way of the next.
+//!
+//! The lock file exists while a daemon runs, as scripts expect; what counts is the kernel's lock on it,
+//! which no crash can leave behind. The original holds no such lock, so the control socket is asked
+//! too: whoever answers a connection there is alive.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+
+/// The lock file, held. Removed when dropped.
+#[derive(Debug)]
+pub(crate) struct LockFile {
+    path: PathBuf,
+    _held: Flock<File>,
+}
+
+/// Why no lock could be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LockError {
+    /// Somebody holds it, or answers on the control socket.
+    #[error("lockfile `{}' exists, perhaps conntrackd already running?", .0.display())]
+    Held(PathBuf),
+    /// The file cannot be made.
+    #[error("can't create lockfile `{}': {source}", path.display())]
+    Create {
+        /// Path.
+        path: PathBuf,
+        /// Reason.
+        source: io::Error,
+    },
+}
+
+impl LockFile {
+    /// Takes the lock, over a file that a dead daemon left if need be.
+    pub(crate) fn acquire(path: &Path, control_socket: Option<&Path>) -> Result<Self, LockError> {
+        let create = |source| LockError::Create {
+            path: path.to_owned(),
+            source,
+        };
+        if control_socket.is_some_and(answers) {
+            return Err(LockError::Held(path.to_owned()));
+        }
+        loop {
+            let file = OpenOptions::new()
+                .create(true)
+                .write(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(path)
+                .map_err(create)?;
+            let held = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(held) => held,
+                Err((_, nix::Error::EWOULDBLOCK)) => {
+                    return Err(LockError::Held(path.to_owned()));
+                }
+                Err((_, errno)) => return Err(create(errno.into())),
+            };
+            // A daemon that was ending may have removed the file between open and lock.
+            let mine = held.metadata().map_err(create)?;
+            match std::fs::metadata(path) {
+                Ok(there) if (there.dev(), there.ino()) == (mine.dev(), mine.ino()) => {
+                    return Ok(Self {
+                        path: path.to_owned(),
+                        _held: held,
+                    });
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        // Nothing can be done about a failure, and nothing depends on it: the lock dies with us.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Whether somebody accepts connections on this socket.
+pub(crate) fn answers(socket: &Path) -> bool {
+    UnixStream::connect(socket).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    fn directory(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("lock-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_stale_file_is_taken_over_and_removed_at_the_end() {
+        let dir = directory("stale");
+        let path = dir.join("conntrackd.lock");
+        std::fs::write(&path, "").unwrap();
+        let lock = LockFile::acquire(&path, Some(&dir.join("nobody.ctl"))).unwrap();
+        drop(lock);
+        assert!(!path.exists());
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_held_lock_and_a_live_socket_both_refuse() {
+        let dir = directory("held");
+        let path = dir.join("conntrackd.lock");
+        let lock = LockFile::acquire(&path, None).unwrap();
+        assert!(matches!(
+            LockFile::acquire(&path, None),
+            Err(LockError::Held(_))
+        ));
+        drop(lock);
+
+        let socket = dir.join("conntrackd.ctl");
+        let listener = UnixListener::bind(&socket).unwrap();
+        assert!(matches!(
+            LockFile::acquire(&path, Some(&socket)),
+            Err(LockError::Held(_))
+        ));
+        drop(listener);
+        LockFile::acquire(&path, Some(&socket)).unwrap();
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}

@@ -1,0 +1,179 @@
+//! Answers to statistics and dump requests, from what the driver holds.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use control::dump::{self, Lifetime};
+use control::request::{Dump, Format, Page, Side, Table};
+use control::stats::{self, LinkStats, RuntimeStats, Shell, Transport};
+use control::xml;
+use ctnetlink::request::DumpFilter;
+use ctnetlink::{Reply, parse};
+use engine::snapshot::{InternalStats, QueueStats};
+
+use crate::driver::{Driver, Link, Open};
+use crate::link::Kind;
+
+/// Bytes of a listing that are written before everything else gets a turn.
+pub(crate) const DUMP_PIECE_LEN: usize = 64 * 1024;
+
+/// Entries looked at in one turn.
+const DUMP_ENTRIES: usize = 256;
+
+/// A page of statistics.
+pub(crate) fn page(driver: &Driver, page: Page) -> Vec<u8> {
+    let mut out = Vec::new();
+    let links: Vec<_> = driver.links.iter().map(link_stats).collect();
+    let snapshot = driver.engine.snapshot();
+    let error_queue = error_queue(driver);
+    let shell = Shell {
+        links: &links,
+        runtime: runtime_stats(driver),
+        processes: &[],
+        queue_nodes: snapshot.queued_controls + error_queue.len,
+        error_queue,
+    };
+    stats::page(
+        &mut out,
+        page,
+        &snapshot,
+        &mut driver.engine.resend_queue(),
+        &shell,
+    );
+    out
+}
+
+/// Appends entries from `cursor` on. Returns where to go on.
+pub(crate) fn dump(driver: &Driver, dump: Dump, cursor: u64, out: &mut Vec<u8>) -> Option<u64> {
+    let side = match dump.side {
+        Side::Internal => engine::Side::Internal,
+        Side::External => engine::Side::External,
+    };
+    let now_s = now_s();
+    match dump.table {
+        Table::Flows => {
+            driver.engine.flows(
+                side,
+                cursor,
+                DUMP_ENTRIES,
+                &mut |dumped| match dump.format {
+                    Format::Plain => {
+                        dump::flow(out, &dumped.entry, dump.side, lifetime(dumped), now_s);
+                    }
+                    Format::Xml => xml::flow(out, &dumped.entry, dump.side, now_s),
+                },
+            )
+        }
+        Table::Expectations => driver.engine.expectations(
+            side,
+            cursor,
+            DUMP_ENTRIES,
+            &mut |dumped| match dump.format {
+                Format::Plain => dump::expectation(out, &dumped.entry, lifetime(dumped)),
+                Format::Xml => xml::expectation(out, &dumped.entry),
+            },
+        ),
+    }
+}
+
+/// Whether this listing is one of the kernel's table: there is no internal cache to list.
+pub(crate) fn is_of_kernel(driver: &Driver, dump: Dump) -> bool {
+    let bypass = matches!(
+        driver.engine.snapshot().internal,
+        Some(InternalStats::Bypass(_))
+    );
+    bypass && dump.side == Side::Internal
+}
+
+/// The request for a listing of the kernel's table.
+pub(crate) fn kernel_request(table: Table) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match table {
+        Table::Flows => ctnetlink::request::dump_flows(&mut bytes, 1, &DumpFilter::default()),
+        Table::Expectations => ctnetlink::request::dump_expectations(&mut bytes, 1, None),
+    }
+    bytes
+}
+
+/// Appends the entries of a datagram of the kernel. Returns whether more will come.
+pub(crate) fn kernel_entries(datagram: &[u8], out: &mut Vec<u8>) -> bool {
+    let now_s = now_s();
+    for message in ctnetlink::messages(datagram) {
+        let Ok(message) = message else { return false };
+        match parse::reply(&message) {
+            Ok(Reply::Flow(flow)) => dump::kernel_flow(out, &flow, now_s),
+            Ok(Reply::Expectation(expectation)) => dump::kernel_expectation(out, &expectation),
+            Ok(Reply::Done { .. } | Reply::Verdict { .. }) => return false,
+            Ok(Reply::Other) | Err(_) => {}
+        }
+    }
+    true
+}
+
+/// Seconds since 1970.
+fn now_s() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}
+
+fn lifetime<T>(dumped: &engine::Dumped<T>) -> Lifetime {
+    Lifetime {
+        active_s: dumped.active_since.as_secs(),
+        expires_s: dumped.expires_in.map(|time| time.as_secs()),
+    }
+}
+
+fn link_stats(link: &Link) -> LinkStats<'_> {
+    let transport = match (&link.endpoint.kind, &link.open) {
+        (Kind::Multicast { .. }, _) => Transport::Multicast,
+        (Kind::Udp { .. }, _) => Transport::Udp,
+        (Kind::Tcp { .. }, open) => Transport::Tcp {
+            server_connected: link.accepted,
+            client_connected: matches!(open, Open::Stream(stream) if stream.is_connected()),
+        },
+    };
+    LinkStats {
+        transport,
+        interface: &link.endpoint.interface,
+        state: link.state,
+        sent_bytes: link.traffic.sent_bytes,
+        received_bytes: link.traffic.received_bytes,
+        sent_packets: link.traffic.sent_packets,
+        received_packets: link.traffic.received_packets,
+        send_errors: link.traffic.send_errors,
+        receive_errors: link.traffic.receive_errors,
+    }
+}
+
+fn error_queue(driver: &Driver) -> QueueStats {
+    let mut stats = QueueStats {
+        max: 128,
+        ..QueueStats::default()
+    };
+    for link in &driver.links {
+        if let Kind::Tcp { queue_max, .. } = link.endpoint.kind {
+            stats.max = queue_max as u64;
+        }
+        if let Open::Stream(stream) = &link.open {
+            let (len, dropped) = stream.queue();
+            stats.len += len as u64;
+            stats.overflows += dropped;
+        }
+    }
+    stats
+}
+
+fn runtime_stats(driver: &Driver) -> RuntimeStats {
+    RuntimeStats {
+        uptime: driver.started.elapsed(),
+        event_buffer_len: driver
+            .events
+            .as_ref()
+            .map_or(driver.configured_buffer_len, |events| {
+                events.buffer_len() as u64
+            }),
+        local_read_failed: driver.local_read_failed,
+        ..RuntimeStats::default()
+    }
+}

@@ -1,0 +1,162 @@
+//! The control socket: a task for each client, so that a slow or silent one delays nobody.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use control::request::{Answer, Request, Table};
+use ctnetlink::socket::{Received, RequestSocket};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::task::yield_now;
+use tokio::time::timeout;
+
+use crate::driver::Shared;
+use crate::report;
+use crate::tasks::readable;
+
+/// Clients served at once; more wait in the socket's backlog.
+const CLIENTS_MAX: usize = 256;
+
+/// A client that says nothing for so long is dropped.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A client that takes nothing for so long is dropped.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The control socket's file; removed when dropped.
+#[derive(Debug)]
+pub(crate) struct ControlSocket(PathBuf);
+
+impl ControlSocket {
+    /// Binds the socket over what a dead daemon may have left. Whether a live one answers there has
+    /// been found out before.
+    ///
+    /// # Errors
+    /// The directory is missing or not writable.
+    pub(crate) fn bind(path: &Path) -> io::Result<(Self, std::os::unix::net::UnixListener)> {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = std::os::unix::net::UnixListener::bind(path)?;
+        listener.set_nonblocking(true)?;
+        Ok((Self(path.to_owned()), listener))
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        // It may have gone already; nobody can be told of anything else.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Accepts clients for ever.
+///
+/// # Errors
+/// The listener cannot be handed to the runtime.
+pub(crate) async fn serve(
+    shared: Shared,
+    listener: std::os::unix::net::UnixListener,
+) -> io::Result<()> {
+    let listener = UnixListener::from_std(listener)?;
+    let slots = Arc::new(Semaphore::new(CLIENTS_MAX));
+    loop {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+            return Ok(());
+        };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let shared = Rc::clone(&shared);
+                tokio::task::spawn_local(async move {
+                    // A client that goes away in the middle is its own affair.
+                    let _ = client(shared, stream).await;
+                    drop(slot);
+                });
+            }
+            // Out of descriptors, most likely: those in use will come back.
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+async fn client(shared: Shared, mut stream: UnixStream) -> io::Result<()> {
+    let mut bytes = [0; 4];
+    let read = timeout(REQUEST_TIMEOUT, stream.read_exact(&mut bytes)).await;
+    if !matches!(read, Ok(Ok(_))) {
+        shared.borrow_mut().local_read_failed += 1;
+        return Ok(());
+    }
+    let Some(request) = Request::from_bytes(bytes) else {
+        return Ok(());
+    };
+    match request.answer() {
+        Answer::None => {}
+        Answer::Command(command) => {
+            let ended = shared.borrow_mut().command(command);
+            // The sender goes only with the daemon.
+            let _ = ended.await;
+        }
+        Answer::Statistics(page) => {
+            let text = report::page(&shared.borrow(), page);
+            write(&mut stream, &text).await?;
+        }
+        Answer::Dump(dump) if report::is_of_kernel(&shared.borrow(), dump) => {
+            kernel_table(&mut stream, dump.table).await?;
+        }
+        Answer::Dump(dump) => {
+            let mut cursor = Some(0);
+            let mut text = Vec::with_capacity(2 * report::DUMP_PIECE_LEN);
+            while let Some(from) = cursor {
+                text.clear();
+                cursor = report::dump(&shared.borrow(), dump, from, &mut text);
+                write(&mut stream, &text).await?;
+                yield_now().await;
+            }
+        }
+        Answer::Kill => {
+            let signals = Rc::clone(&shared.borrow().signals);
+            signals.shutdown.notify_one();
+            // The client may go on only when socket and lock are gone: the end of the process closes
+            // the connection.
+            std::future::pending::<()>().await;
+        }
+    }
+    stream.shutdown().await
+}
+
+/// Lists the kernel's table through a socket of its own; the kernel waits for us, and we for the client.
+async fn kernel_table(stream: &mut UnixStream, table: Table) -> io::Result<()> {
+    let socket = RequestSocket::open()?;
+    socket.send(&report::kernel_request(table))?;
+    let fd = readable(socket.as_fd())?;
+    let (mut buffer, mut text) = (vec![0; report::DUMP_PIECE_LEN], Vec::new());
+    let mut more = true;
+    while more {
+        let mut guard = fd.readable().await?;
+        match socket.receive(&mut buffer)? {
+            Received::Data(len) => {
+                text.clear();
+                more = report::kernel_entries(buffer.get(..len).unwrap_or_default(), &mut text);
+                write(stream, &text).await?;
+            }
+            Received::Overrun => return Err(io::ErrorKind::Interrupted.into()),
+            Received::WouldBlock => guard.clear_ready(),
+        }
+    }
+    Ok(())
+}
+
+async fn write(stream: &mut UnixStream, text: &[u8]) -> io::Result<()> {
+    let mut rest = text;
+    while !rest.is_empty() {
+        let taken = timeout(WRITE_TIMEOUT, stream.write(rest)).await??;
+        rest = rest.get(taken..).unwrap_or_default();
+    }
+    Ok(())
+}

@@ -1,0 +1,322 @@
+//! The tasks of the daemon, all on one thread, around one [`Driver`].
+//!
+//! ```text
+//!   kernel events ──► events ─┐                        ┌─► links (send, never waits)
+//!   kernel answers ─► replies ┤                        ├─► kernel (batches of requests)
+//!   peers ──────────► receive ┼─► Driver ─► Engine ─► flush ─► clients (end of a command)
+//!   clients ────────► control ┤                        └─► log
+//!   clock ──────────► timer ──┤
+//!   interfaces ─────► follow ─┘        output: flushes what one turn left over
+//! ```
+//!
+//! Each borrows the driver, hands over what it has, lets it flush, and gives way. None holds it while it
+//! waits.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use engine::{KernelSocket, LinkId, LinkState};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::task::yield_now;
+
+use crate::driver::{Driver, Open, Shared};
+use crate::interfaces::{self, Interface, Watch};
+
+/// Answers read in one turn; a dump's datagram holds about a hundred entries.
+const REPLIES_PER_TURN: usize = 4;
+
+/// How often a link that could not be opened is tried again without a sign from the kernel.
+const REOPEN: Duration = Duration::from_secs(1);
+
+/// A descriptor of its own to wait on, so that it lives as long as the waiting.
+pub(crate) fn readable(fd: BorrowedFd<'_>) -> io::Result<AsyncFd<OwnedFd>> {
+    let own = fd.try_clone_to_owned()?;
+    #[expect(
+        deprecated,
+        reason = "its replacement is unsafe; an owned descriptor is what it asks for"
+    )]
+    AsyncFd::with_interest(own, Interest::READABLE)
+}
+
+/// Reads the kernel's events, `limit` datagrams a turn.
+pub(crate) async fn events(shared: Shared, limit: usize) -> io::Result<()> {
+    let Some(fd) = shared
+        .borrow()
+        .events
+        .as_ref()
+        .map(|e| readable(e.socket().as_fd()))
+    else {
+        return std::future::pending().await;
+    };
+    let fd = fd?;
+    loop {
+        let mut guard = fd.readable().await?;
+        if shared.borrow_mut().read_events(limit)? {
+            guard.clear_ready();
+        }
+        yield_now().await;
+    }
+}
+
+/// Reads the kernel's answers to requests on one socket.
+pub(crate) async fn replies(shared: Shared, socket: KernelSocket) -> io::Result<()> {
+    let fd = readable(shared.borrow().requests.socket(socket).as_fd())?;
+    loop {
+        let mut guard = fd.readable().await?;
+        // What cannot be passed on yet is left in the kernel, which waits with the rest of a dump.
+        if shared.borrow().engine.is_congested() && socket == KernelSocket::Dump {
+            shared.borrow_mut().flush();
+        } else if shared.borrow_mut().read_replies(socket, REPLIES_PER_TURN)? {
+            guard.clear_ready();
+        }
+        yield_now().await;
+    }
+}
+
+/// Carries out output that one turn left over.
+pub(crate) async fn output(shared: Shared) {
+    let signals = Rc::clone(&shared.borrow().signals);
+    loop {
+        signals.output.notified().await;
+        shared.borrow_mut().flush();
+        yield_now().await;
+    }
+}
+
+/// Wakes the engine at its timeouts.
+pub(crate) async fn timer(shared: Shared) {
+    let signals = Rc::clone(&shared.borrow().signals);
+    loop {
+        let next = shared.borrow().arm();
+        match next {
+            Some(at) => {
+                tokio::select! {
+                    () = tokio::time::sleep_until(at.into()) => shared.borrow_mut().timeout(),
+                    () = signals.timer.notified() => {}
+                }
+            }
+            None => signals.timer.notified().await,
+        }
+    }
+}
+
+/// Receives from one link, across closings and openings.
+pub(crate) async fn receive(shared: Shared, link: usize, limit: usize) {
+    enum Source {
+        Closed,
+        Datagrams(Rc<UdpSocket>),
+        Stream(Rc<tokio::net::TcpListener>),
+    }
+    loop {
+        let (source, reopened) = {
+            let driver = shared.borrow();
+            let Some(link) = driver.links.get(link) else {
+                return;
+            };
+            let source = match &link.open {
+                Open::No => Source::Closed,
+                Open::Datagram(open) => Source::Datagrams(Rc::clone(&open.receiver)),
+                Open::Stream(open) => Source::Stream(Rc::clone(&open.listener)),
+            };
+            (source, Rc::clone(&link.reopened))
+        };
+        tokio::select! {
+            () = reopened.notified() => {}
+            () = async {
+                match source {
+                    Source::Closed => std::future::pending().await,
+                    Source::Datagrams(socket) => datagrams(&shared, link, &socket, limit).await,
+                    Source::Stream(listener) => accept(&shared, link, &listener, limit).await,
+                }
+            } => {}
+        }
+    }
+}
+
+async fn datagrams(shared: &Shared, link: usize, socket: &UdpSocket, limit: usize) {
+    let mut buffer = vec![0; 65536];
+    loop {
+        if socket.readable().await.is_err() {
+            tokio::time::sleep(REOPEN).await;
+            continue;
+        }
+        take_datagrams(&mut shared.borrow_mut(), link, socket, limit, &mut buffer);
+        yield_now().await;
+    }
+}
+
+fn take_datagrams(
+    driver: &mut Driver,
+    link: usize,
+    socket: &UdpSocket,
+    limit: usize,
+    buffer: &mut [u8],
+) {
+    for _ in 0..limit {
+        // The kernel keeps what cannot be passed on yet, and drops what the buffer does not hold.
+        if driver.engine.is_congested() {
+            break;
+        }
+        match socket.try_recv(buffer) {
+            Ok(len) => driver.datagram(link, buffer.get(..len).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(_) => {
+                if let Some(link) = driver.links.get_mut(link) {
+                    link.traffic.receive_errors += 1;
+                }
+                break;
+            }
+        }
+    }
+    driver.flush();
+}
+
+/// Accepts the peer; a new connection replaces the one before.
+async fn accept(shared: &Shared, link: usize, listener: &tokio::net::TcpListener, limit: usize) {
+    let mut current: Option<TcpStream> = None;
+    loop {
+        let accepted = match current.take() {
+            None => listener.accept().await,
+            Some(stream) => {
+                tokio::select! {
+                    next = listener.accept() => next,
+                    () = stream_pieces(shared, link, &stream, limit) => {
+                        set_accepted(shared, link, false);
+                        continue;
+                    }
+                }
+            }
+        };
+        set_accepted(shared, link, accepted.is_ok());
+        match accepted {
+            Ok((stream, _)) => current = Some(stream),
+            Err(_) => tokio::time::sleep(REOPEN).await,
+        }
+    }
+}
+
+/// Notes whether the peer is connected; what an earlier connection left incomplete is dropped.
+fn set_accepted(shared: &Shared, link: usize, accepted: bool) {
+    let mut driver = shared.borrow_mut();
+    if let Ok(id) = u8::try_from(link) {
+        driver.engine.handle_stream_closed(LinkId(id));
+    }
+    if let Some(link) = driver.links.get_mut(link) {
+        link.accepted = accepted;
+    }
+}
+
+/// Reads until the peer closes.
+async fn stream_pieces(shared: &Shared, link: usize, stream: &TcpStream, limit: usize) {
+    let mut buffer = vec![0; 65536];
+    loop {
+        if stream.readable().await.is_err() {
+            return;
+        }
+        for _ in 0..limit {
+            match stream.try_read(&mut buffer) {
+                Ok(0) => return,
+                Ok(len) => shared
+                    .borrow_mut()
+                    .stream(link, buffer.get(..len).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => return,
+            }
+        }
+        yield_now().await;
+    }
+}
+
+/// Follows the interfaces: opens links whose interface has come, closes those whose interface has gone,
+/// tells the engine which are usable.
+pub(crate) async fn follow_interfaces(shared: Shared) -> io::Result<()> {
+    let watch = Watch::open()?;
+    let changed = readable(watch.as_fd())?;
+    loop {
+        let all_open = refresh_links(&shared);
+        let mut guard = tokio::select! {
+            ready = changed.readable() => ready?,
+            () = tokio::time::sleep(REOPEN), if !all_open => continue,
+        };
+        watch.drain();
+        guard.clear_ready();
+    }
+}
+
+/// Brings the links in line with the interfaces. Returns whether all are open.
+pub(crate) fn refresh_links(shared: &Shared) -> bool {
+    let interfaces = match interfaces::list() {
+        Ok(interfaces) => interfaces,
+        Err(error) => {
+            tracing::error!(%error, "interfaces cannot be listed");
+            return false;
+        }
+    };
+    let mut driver = shared.borrow_mut();
+    let mut all_open = true;
+    for index in 0..driver.links.len() {
+        let Some(link) = driver.links.get_mut(index) else {
+            break;
+        };
+        let interface = interfaces
+            .iter()
+            .find(|i| i.name == link.endpoint.interface);
+        let state = refresh_link(link, interface);
+        all_open &= !matches!(link.open, Open::No);
+        if let Ok(id) = u8::try_from(index) {
+            driver.engine.handle_link(Instant::now(), LinkId(id), state);
+        }
+    }
+    driver.flush();
+    all_open
+}
+
+fn refresh_link(link: &mut crate::driver::Link, interface: Option<&Interface>) -> LinkState {
+    let name = link.endpoint.interface.clone();
+    match interface {
+        None => {
+            if link.interface_index().is_some() {
+                link.close();
+            }
+            complain(link, format!("interface {name} is absent: waiting for it"));
+            link.state = LinkState {
+                up: false,
+                running: false,
+            };
+        }
+        Some(interface) => {
+            if link.interface_index() != Some(interface.index) {
+                match link.open(interface.index) {
+                    Ok(()) => {
+                        if link.complaint.take().is_some() {
+                            tracing::info!("link on {name} is open");
+                        }
+                    }
+                    Err(error) => {
+                        complain(
+                            link,
+                            format!("can't open link on {name}: {error}; trying again"),
+                        );
+                    }
+                }
+            }
+            link.state = LinkState {
+                up: interface.up,
+                running: interface.running,
+            };
+        }
+    }
+    link.state
+}
+
+/// Says once what is wrong with a link.
+fn complain(link: &mut crate::driver::Link, text: String) {
+    if link.complaint.as_ref() != Some(&text) {
+        tracing::warn!("{text}");
+        link.complaint = Some(text);
+    }
+}
