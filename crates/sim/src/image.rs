@@ -32,6 +32,21 @@ pub fn of_flow(flow: &Flow) -> Flow {
     image
 }
 
+/// The part of an entry that every message about it brings. Of the rest a peer that missed the end of a
+/// former entry with the same key may keep something.
+#[must_use]
+pub fn firm(image: &Flow) -> Flow {
+    Flow {
+        master: None,
+        seq_adj_orig: None,
+        seq_adj_reply: None,
+        helper: None,
+        labels: None,
+        synproxy: None,
+        ..*image
+    }
+}
+
 /// The expectation as it arrives at the peer, without what passes with time.
 ///
 /// # Panics

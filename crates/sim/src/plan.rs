@@ -103,7 +103,7 @@ fn settings(rng: &mut Rng, mode: ModeName, sizes: [usize; 2]) -> Settings {
         mode: match mode {
             ModeName::Ftfw => Mode::Ftfw {
                 resend_queue_len: *rng.pick(&[16, 200, 131_072]),
-                ack_window: *rng.pick(&[2, 5, 20, 300]),
+                ack_window: *rng.pick(&[1, 5, 20, 300]),
             },
             ModeName::Notrack => Mode::Notrack,
             ModeName::Alarm => Mode::Alarm {
