@@ -145,6 +145,17 @@ pub(crate) enum State {
     Dead,
 }
 
+/// How long the peer has to be told of an entry as of a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Untold {
+    /// It has been told.
+    No,
+    /// Until it has been sent once.
+    UntilSent,
+    /// It took the place of another with the same key: until the peer has forgotten that one.
+    UntilAcknowledged,
+}
+
 /// An entry and what the cache notes about it.
 #[derive(Clone, Debug)]
 pub(crate) struct Slot<T> {
@@ -158,8 +169,8 @@ pub(crate) struct Slot<T> {
     pub(crate) state: State,
     /// Sessions that refer to it.
     pub(crate) holders: u8,
-    /// The peer has not been told of it yet; it may still have another entry with the same key.
-    pub(crate) untold: bool,
+    /// Whether the peer has to hear of it as a new entry, whatever happened to it since.
+    pub(crate) untold: Untold,
 }
 
 impl<T: Object> Slot<T> {
@@ -176,7 +187,7 @@ impl<T: Object> Slot<T> {
     /// The peer merges an update into what it has. When it hears of an entry for the first time it
     /// must forget what it has, whatever happened to the entry since.
     pub(crate) fn told_state(&self) -> State {
-        if self.untold && self.state == State::Alive {
+        if self.untold != Untold::No && self.state == State::Alive {
             State::New
         } else {
             self.state
@@ -253,7 +264,7 @@ impl<T: Object> Cache<T> {
             seen: 0,
             state: State::New,
             holders: 0,
-            untold: true,
+            untold: Untold::UntilSent,
         };
         // The limit keeps positions within 32 bits.
         let id = self.slots.insert(slot) as u32;
@@ -281,7 +292,7 @@ impl<T: Object> Cache<T> {
         self.stats.created += 1;
         slot.object = T::pack(value);
         (slot.created_s, slot.updated_s, slot.state) = (now_s, now_s, State::New);
-        slot.untold = true;
+        slot.untold = Untold::UntilAcknowledged;
     }
 
     /// Takes over what `update` tells. The entry must not be dead.

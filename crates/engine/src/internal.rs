@@ -2,7 +2,7 @@
 
 use flow::{Expectation, Flow};
 
-use crate::cache::{Cache, Slot, State};
+use crate::cache::{Cache, Slot, State, Untold};
 use crate::packed::PackedFlow;
 use crate::queue::Entry;
 
@@ -61,12 +61,21 @@ impl Internal {
         }
     }
 
+    /// This entry was sent, and will be again if the peer does not acknowledge it.
+    pub(crate) fn sent(&mut self, entry: Entry) {
+        if let Some(slot) = self.slot(entry)
+            && *slot.untold == Untold::UntilSent
+        {
+            *slot.untold = Untold::No;
+        }
+    }
+
     /// A session refers to this entry no more because the peer has been told of it.
     pub(crate) fn told(&mut self, entry: Entry) {
         if let Some(slot) = self.slot(entry)
             && *slot.holders <= 1
         {
-            *slot.untold = false;
+            *slot.untold = Untold::No;
         }
         self.release(entry);
     }
@@ -97,7 +106,7 @@ impl Internal {
 /// What is noted about an entry of either kind.
 struct Notes<'a> {
     holders: &'a mut u8,
-    untold: &'a mut bool,
+    untold: &'a mut Untold,
     state: State,
 }
 

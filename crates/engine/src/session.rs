@@ -360,6 +360,9 @@ impl Session {
         }
         self.queues.pop(Queue::Send);
         if self.is_kept(element) {
+            if let Element::Entry(entry) = element {
+                internal.sent(entry);
+            }
             self.keep(internal, element, seq);
         } else if let Element::Entry(entry) = element {
             internal.told(entry);
