@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use ctnetlink::request::{self, Write};
-use flow::{Expectation, Flow, Status};
+use flow::{Expectation, Flow, Key, Status};
 use syncwire::Change;
 
 use super::batch::Batch;
@@ -13,6 +13,9 @@ use crate::snapshot::InjectStats;
 
 /// Changes that may wait. Beyond it the oldest are given up and counted: the kernel does not keep up.
 const WAITING_MAX: usize = 65536;
+
+/// Connections and expectations that may wait for their master. Beyond it the oldest are given up.
+const ORPHANS_MAX: usize = 1024;
 
 /// A change to be made.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +36,12 @@ enum Purpose {
     /// First try.
     Try(Work),
     /// Second and last try.
-    Again { change: Change, expectation: bool },
+    Again {
+        change: Change,
+        expectation: bool,
+        /// Of a connection.
+        key: Option<Key>,
+    },
     /// Whether there was anything does not matter.
     Clear,
 }
@@ -45,6 +53,8 @@ pub(crate) struct Inject {
     batch: Batch<Purpose>,
     finished: Vec<(Purpose, i32)>,
     waiting: VecDeque<Work>,
+    /// Their master is not there yet: what was lost on the link comes later than what was not.
+    orphans: VecDeque<Work>,
     pub(crate) flows: InjectStats,
     pub(crate) expectations: InjectStats,
 }
@@ -56,6 +66,7 @@ impl Inject {
             batch: Batch::new(),
             finished: Vec::new(),
             waiting: VecDeque::new(),
+            orphans: VecDeque::new(),
             flows: InjectStats::default(),
             expectations: InjectStats::default(),
         }
@@ -75,6 +86,8 @@ impl Inject {
     }
 
     fn add(&mut self, work: Work) {
+        // What came later says it all.
+        self.orphans.retain(|orphan| !orphan.is_told_by(&work));
         if self.waiting.len() >= WAITING_MAX
             && let Some(oldest) = self.waiting.pop_front()
         {
@@ -116,7 +129,9 @@ impl Inject {
                 });
             }
             Work::Flow(Change::Update, flow) => {
-                let flow = self.rules.for_update(&flow, 0, Status::default());
+                // A connection that has a master there has one here.
+                let expected = flow.status_bits().common(Status::EXPECTED);
+                let flow = self.rules.for_update(&flow, 0, expected);
                 self.batch.push(Purpose::Try(work), |buf, seq, ack| {
                     request::write_flow(buf, seq, ack, Write::Update, &flow);
                 });
@@ -154,6 +169,7 @@ impl Inject {
                 let again = Purpose::Again {
                     change,
                     expectation: true,
+                    key: None,
                 };
                 self.batch.push(again, |buf, seq, ack| {
                     request::write_expectation(buf, seq, ack, Write::Create, &wanted);
@@ -167,6 +183,7 @@ impl Inject {
         let again = Purpose::Again {
             change,
             expectation: false,
+            key: Some(flow.key()),
         };
         self.batch.push(again, |buf, seq, ack| {
             request::write_flow(buf, seq, ack, Write::Create, &flow);
@@ -195,14 +212,21 @@ impl Inject {
                     Purpose::Again {
                         change,
                         expectation,
+                        key,
                     },
                     errno,
                 ) => {
                     self.count(change, expectation, errno == 0);
+                    if let Some(key) = key.filter(|_| errno == 0) {
+                        self.adopt(&key);
+                    }
                 }
                 (Purpose::Try(work), 0) => {
                     let (change, expectation) = work.about();
                     self.count(change, expectation, true);
+                    if let Work::Flow(Change::New, flow) = work {
+                        self.adopt(&flow.key());
+                    }
                 }
                 (Purpose::Try(work), errno) => self.failed(work, errno),
             }
@@ -220,6 +244,13 @@ impl Inject {
                 self.waiting
                     .push_front(Work::ReplaceFlow(Change::New, flow));
             }
+            (Work::Flow(Change::Update, flow), ENOENT) if flow.master.is_some() => {
+                self.waiting.push_front(Work::Flow(Change::New, flow));
+            }
+            (Work::Flow(Change::New, flow), ENOENT) if flow.master.is_some() => {
+                self.keep_orphan(work);
+            }
+            (Work::Expectation(..), ENOENT) => self.keep_orphan(work),
             (Work::Flow(Change::Update, flow), ENOENT) => {
                 self.waiting
                     .push_front(Work::CreateFlow(Change::Update, flow));
@@ -237,6 +268,28 @@ impl Inject {
                 self.count(change, expectation, false);
             }
         }
+    }
+
+    fn keep_orphan(&mut self, work: Work) {
+        if self.orphans.len() >= ORPHANS_MAX
+            && let Some(oldest) = self.orphans.pop_front()
+        {
+            let (change, expectation) = oldest.about();
+            self.count(change, expectation, false);
+        }
+        self.orphans.push_back(work);
+    }
+
+    /// This connection is there now: what waited for it as its master is tried again.
+    fn adopt(&mut self, master: &Key) {
+        let waiting = &mut self.waiting;
+        self.orphans.retain(|orphan| {
+            let adopted = orphan.master() == Some(*master);
+            if adopted {
+                waiting.push_front(*orphan);
+            }
+            !adopted
+        });
     }
 
     fn count(&mut self, change: Change, expectation: bool, done: bool) {
@@ -265,6 +318,31 @@ impl Work {
             (None, None) => true,
             _ => false,
         }
+    }
+
+    /// Whether it is of no use any more once `later` has come.
+    fn is_told_by(&self, later: &Self) -> bool {
+        match (self, later) {
+            (Self::Flow(_, a), Self::Flow(_, b)) => a.key() == b.key(),
+            (Self::Expectation(_, a), Self::Expectation(_, b)) => {
+                (a.master, a.tuple, a.mask) == (b.master, b.tuple, b.mask)
+            }
+            _ => false,
+        }
+    }
+
+    /// The connection that must be there before it.
+    fn master(&self) -> Option<Key> {
+        let (tuple, zone) = match self {
+            Self::Expectation(_, wanted) | Self::ReplaceExpectation(_, wanted) => {
+                (wanted.master, wanted.zone)
+            }
+            _ => {
+                let flow = self.flow()?;
+                (flow.master?, flow.zone.orig)
+            }
+        };
+        Some(Key { tuple, zone })
     }
 
     fn flow(&self) -> Option<&Flow> {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Reliability, Session};
-use crate::cache::State;
+use crate::cache::{Cache, Object, Slot, State};
 use crate::internal::Internal;
 use crate::queue::{Entry, Queue};
 
@@ -26,6 +26,7 @@ const BURST: usize = 512;
 #[derive(Debug, Default)]
 pub(crate) struct Bulk {
     flows_from: Option<u32>,
+    children_from: Option<u32>,
     expectations_from: Option<u32>,
     /// Entries that may be sent although the peer does not keep up.
     credit: usize,
@@ -39,6 +40,7 @@ impl Bulk {
     fn from_start() -> Self {
         Self {
             flows_from: Some(0),
+            children_from: Some(0),
             expectations_from: Some(0),
             ..Self::default()
         }
@@ -114,31 +116,36 @@ impl Session {
     }
 }
 
-/// The next living entry: connections first, then expectations.
+/// The next living entry: connections, then those with a master, then expectations. A peer that puts
+/// them straight into its kernel needs the masters first.
 fn next_entry(bulk: &mut Bulk, internal: &Internal) -> Option<Entry> {
-    while let Some(from) = bulk.flows_from {
-        let Some(id) = internal.flows.next_from(from) else {
-            bulk.flows_from = None;
-            break;
-        };
-        bulk.flows_from = Some(id + 1);
-        if internal
-            .flows
-            .get(id)
-            .is_some_and(|slot| slot.state != State::Dead)
-        {
+    for (cursor, children) in [
+        (&mut bulk.flows_from, false),
+        (&mut bulk.children_from, true),
+    ] {
+        let wanted = |slot: &Slot<_>| slot.has_master() == children;
+        if let Some(id) = next_living(&internal.flows, cursor, wanted) {
             return Some(Entry::Flow(id));
         }
     }
-    while let Some(from) = bulk.expectations_from {
-        let id = internal.expectations.next_from(from)?;
-        bulk.expectations_from = Some(id + 1);
-        if internal
-            .expectations
-            .get(id)
-            .is_some_and(|slot| slot.state != State::Dead)
-        {
-            return Some(Entry::Expectation(id));
+    next_living(&internal.expectations, &mut bulk.expectations_from, |_| {
+        true
+    })
+    .map(Entry::Expectation)
+}
+
+/// The next living entry from the cursor on, which becomes `None` at the end.
+fn next_living<T: Object>(
+    cache: &Cache<T>,
+    cursor: &mut Option<u32>,
+    wanted: impl Fn(&Slot<T>) -> bool,
+) -> Option<u32> {
+    while let Some(from) = *cursor {
+        let id = cache.next_from(from);
+        *cursor = id.map(|id| id + 1);
+        let living = |slot: &Slot<T>| slot.state != State::Dead && wanted(slot);
+        if id.and_then(|id| cache.get(id)).is_some_and(living) {
+            return id;
         }
     }
     None
