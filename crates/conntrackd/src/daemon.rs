@@ -18,7 +18,7 @@ use crate::kernel::{Events, Requests};
 use crate::lock::{LockError, LockFile};
 use crate::log::{Console, Facility, FlowLog, Level, Log, LogFile, OpenError, Syslog, complain};
 use crate::server::ControlSocket;
-use crate::{detach, interfaces, load, server, settings, tasks};
+use crate::{check, detach, interfaces, load, server, settings, tasks};
 
 /// Why the daemon did not start.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +43,9 @@ pub(crate) enum StartError {
     /// The kernel.
     #[error("can't open netlink handler: {0} (CAP_NET_ADMIN and nf_conntrack_netlink are needed)")]
     Netlink(#[source] io::Error),
+    /// The configuration, compared with this host.
+    #[error("{0}")]
+    Obstacle(String),
     /// The runtime.
     #[error("can't start: {0}")]
     Runtime(#[source] io::Error),
@@ -105,6 +108,14 @@ fn syslog(facility: config::Facility) -> Syslog {
 /// From the lock to the end.
 fn serve(config: &Config, path: &Path, log: &Log, detached: bool) -> Result<(), StartError> {
     let general = &config.general;
+    let obstacles = check::obstacles(config);
+    for obstacle in &obstacles {
+        tracing::error!("{}", obstacle.text);
+    }
+    if !obstacles.is_empty() {
+        let text = "conntrackd cannot start, please review your configuration";
+        return Err(StartError::Obstacle(text.to_owned()));
+    }
     let lock = LockFile::acquire(&general.lock_file, general.unix_path.as_deref())?;
     if config.origin.source == config::Source::Builtin {
         tracing::info!(

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod check;
 mod cli;
 mod client;
 mod daemon;
@@ -45,8 +46,8 @@ fn main() -> ExitCode {
         },
         Invocation::Daemon { config, .. } => daemon::run(&config),
         Invocation::Client { request, config } => ask(request, &config),
-        Invocation::Check { config } => check(&config),
-        Invocation::Convert { config } => convert(&config),
+        Invocation::Check { config } => check::check(&config),
+        Invocation::Convert { config } => check::convert(&config),
         Invocation::Exit(code) => ExitCode::from(code),
     }
 }
@@ -69,23 +70,6 @@ fn ask(request: u32, path: &Path) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
     }
-}
-
-fn check(path: &Path) -> ExitCode {
-    match load::load(path) {
-        Ok((_, warnings)) => {
-            load::tell_warnings(&warnings);
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            load::tell_warnings(error.warnings());
-            fail(&error.to_string())
-        }
-    }
-}
-
-fn convert(_path: &Path) -> ExitCode {
-    fail("convert: not available")
 }
 
 fn fail(text: &str) -> ExitCode {
