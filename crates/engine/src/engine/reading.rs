@@ -81,6 +81,7 @@ impl Engine {
                 }
             }
             (KernelSocket::Flush, Reply::Verdict { errno }) => self.flush.verdict(seq, errno),
+            (KernelSocket::Query, Reply::Flow(flow)) => self.looked_up(flow),
             (KernelSocket::Query, Reply::Verdict { errno }) => self.verified(seq, errno),
             _ => {}
         }
@@ -133,7 +134,15 @@ impl Engine {
             Some((id, slot.value(), slot.seen == epoch))
         });
         let (id, changed) = match (living, known) {
-            // An event told of it after this part was made: only what the event left out is news.
+            // An event told of it meanwhile. Either may be the newer one, and the event did not tell
+            // everything: ask again.
+            (Some((id, told, true)), _) if purpose != Purpose::Populate => {
+                if differs(&flow, &told) {
+                    self.verify.ask(flow.key());
+                }
+                (id, false)
+            }
+            // All that is known of it was told by events: what they left out is news.
             (Some((id, told, true)), _) => {
                 let mut whole = if told.id == flow.id { flow } else { told };
                 whole.merge(&told);
@@ -243,6 +252,29 @@ impl Engine {
         }
         self.finish_reading();
         true
+    }
+
+    /// An entry that was asked for by itself, as it is now.
+    fn looked_up(&mut self, mut flow: Flow) {
+        if !self.settings.filter.accepts(&flow) {
+            return;
+        }
+        strip(&mut flow);
+        let now_s = self.now_s();
+        let Some(id) = self.internal.flows.find(&flow.key()) else {
+            return;
+        };
+        let stored = self.internal.flows.get(id);
+        let Some(slot) = stored.filter(|slot| slot.state != State::Dead) else {
+            return;
+        };
+        let told = slot.value();
+        // If it is another connection by now, its own events are on their way.
+        if told.id == flow.id && differs(&flow, &told) {
+            self.internal.flows.assign(id, &flow, now_s);
+            self.dump.changed += 1;
+            self.announce(Entry::Flow(id));
+        }
     }
 
     fn verified(&mut self, seq: u32, errno: i32) {
