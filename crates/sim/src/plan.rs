@@ -77,19 +77,25 @@ impl Plan {
         let settings = settings(rng, mode, sizes);
         // Where entries go straight into the peer's kernel, they would come back from there.
         let one_way = settings.external == ExternalMode::Inject;
+        // And without an internal cache nothing makes good for lost events.
+        let deep = one_way || settings.internal == InternalMode::Bypass;
         Self {
             mode,
             settings,
             sizes,
             table_max: if rng.chance(100) { size } else { 100_000 },
-            event_buffer: *rng.pick(&[20, 4096, 4096]),
+            event_buffer: if deep {
+                4096
+            } else {
+                *rng.pick(&[20, 4096, 4096])
+            },
             steps: rng.between(200, 1000),
             severity: rng.below(4),
             crashes: rng.chance(300) && !one_way,
             gentle_restarts: rng.chance(700),
             commands: rng.chance(500) && !one_way,
             garbage: rng.chance(300),
-            stalls: rng.chance(300),
+            stalls: rng.chance(300) && !deep,
         }
     }
 }
