@@ -148,6 +148,7 @@ impl Wheel {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test may start anywhere")]
 mod tests {
     use super::*;
 
