@@ -25,6 +25,9 @@ const ALIVE: Duration = Duration::from_secs(1);
 /// Messages without a cache behind them that may wait; beyond it the oldest are dropped and counted.
 const DIRECT_MAX: usize = 65536;
 
+/// Flags of messages that ask for something.
+const REQUESTS: Flags = Flags(Flags::NACK.0 | Flags::RESYNC.0);
+
 /// Where the handshake after a start is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hello {
@@ -50,6 +53,8 @@ pub(crate) struct Ftfw {
     say_hello_back: bool,
     /// The peer cannot have what was sent up to here again: it is no longer kept.
     forgotten: Option<u32>,
+    /// The last request of ours among it. If the peer missed it, it must be made again.
+    forgotten_request: Option<u32>,
     /// The peer acknowledged something since the last tick.
     progress: bool,
     /// A bulk in place of what cannot be sent again is not given more often than this.
@@ -103,6 +108,7 @@ impl Session {
                 hello: Hello::Init,
                 say_hello_back: false,
                 forgotten: None,
+                forgotten_request: None,
                 progress: false,
                 heal_at: None,
                 heal_due: false,
@@ -426,8 +432,12 @@ impl Session {
                 break;
             };
             ftfw.forgotten = Some(forgotten);
-            if let Element::Entry(entry) = oldest {
-                internal.release(entry);
+            match oldest {
+                Element::Entry(entry) => internal.release(entry),
+                Element::Control { flags, .. } if flags.intersects(REQUESTS) => {
+                    ftfw.forgotten_request = Some(forgotten);
+                }
+                Element::Control { .. } => {}
             }
         }
         // The session's hold on the entry passes from one queue to the other.

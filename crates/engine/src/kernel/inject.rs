@@ -271,6 +271,11 @@ impl Inject {
     }
 
     fn keep_orphan(&mut self, work: Work) {
+        if self.waiting.iter().any(|later| work.is_told_by(later)) {
+            let (change, expectation) = work.about();
+            self.count(change, expectation, false);
+            return;
+        }
         if self.orphans.len() >= ORPHANS_MAX
             && let Some(oldest) = self.orphans.pop_front()
         {

@@ -345,11 +345,16 @@ impl Session {
         {
             return;
         }
+        // What the peer had not sent again then can only be had with everything else.
+        let request = ftfw.forgotten_request.take_if(|seq| !before(*seq, from));
         if ftfw.heal_at.is_none_or(|at| at <= now) {
             receiver.notice(Notice::ResendImpossible);
             self.heal(now);
         } else {
             ftfw.heal_due = true;
+        }
+        if request.is_some() {
+            self.request_resync();
         }
     }
 
