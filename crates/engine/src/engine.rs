@@ -208,6 +208,10 @@ impl Engine {
         for external in &mut self.externals {
             external.handle_timeout(now);
         }
+        let now_s = self.now_s();
+        if let Some(inject) = &mut self.inject {
+            inject.handle_timeout(now_s);
+        }
         self.refresh_entries();
         let due = |at: &mut Option<Instant>| at.take_if(|at| *at <= now).is_some();
         if due(&mut self.purge_at) {

@@ -17,6 +17,9 @@ const WAITING_MAX: usize = 65536;
 /// Connections and expectations that may wait for their master. Beyond it the oldest are given up.
 const ORPHANS_MAX: usize = 1024;
 
+/// Seconds that they wait: as long as a link may need to bring what it had lost.
+const ORPHANS_WAIT_S: u32 = 10;
+
 /// A change to be made.
 #[derive(Clone, Copy, Debug)]
 #[allow(clippy::large_enum_variant)]
@@ -46,6 +49,13 @@ enum Purpose {
     Clear,
 }
 
+/// A change that the kernel refused for want of its master.
+#[derive(Debug)]
+struct Orphan {
+    work: Work,
+    since_s: u32,
+}
+
 /// Changes under way.
 #[derive(Debug)]
 pub(crate) struct Inject {
@@ -54,7 +64,8 @@ pub(crate) struct Inject {
     finished: Vec<(Purpose, i32)>,
     waiting: VecDeque<Work>,
     /// Their master is not there yet: what was lost on the link comes later than what was not.
-    orphans: VecDeque<Work>,
+    orphans: VecDeque<Orphan>,
+    now_s: u32,
     pub(crate) flows: InjectStats,
     pub(crate) expectations: InjectStats,
 }
@@ -67,6 +78,7 @@ impl Inject {
             finished: Vec::new(),
             waiting: VecDeque::new(),
             orphans: VecDeque::new(),
+            now_s: 0,
             flows: InjectStats::default(),
             expectations: InjectStats::default(),
         }
@@ -87,7 +99,7 @@ impl Inject {
 
     fn add(&mut self, work: Work) {
         // What came later says it all.
-        self.orphans.retain(|orphan| !orphan.is_told_by(&work));
+        self.orphans.retain(|orphan| !orphan.work.is_told_by(&work));
         if self.waiting.len() >= WAITING_MAX
             && let Some(oldest) = self.waiting.pop_front()
         {
@@ -279,19 +291,32 @@ impl Inject {
         if self.orphans.len() >= ORPHANS_MAX
             && let Some(oldest) = self.orphans.pop_front()
         {
-            let (change, expectation) = oldest.about();
+            let (change, expectation) = oldest.work.about();
             self.count(change, expectation, false);
         }
-        self.orphans.push_back(work);
+        let since_s = self.now_s;
+        self.orphans.push_back(Orphan { work, since_s });
+    }
+
+    /// Gives up what has waited too long for its master.
+    pub(crate) fn handle_timeout(&mut self, now_s: u32) {
+        self.now_s = now_s;
+        while let Some(oldest) = self.orphans.front()
+            && now_s.saturating_sub(oldest.since_s) > ORPHANS_WAIT_S
+        {
+            let (change, expectation) = oldest.work.about();
+            self.count(change, expectation, false);
+            self.orphans.pop_front();
+        }
     }
 
     /// This connection is there now: what waited for it as its master is tried again.
     fn adopt(&mut self, master: &Key) {
         let waiting = &mut self.waiting;
         self.orphans.retain(|orphan| {
-            let adopted = orphan.master() == Some(*master);
+            let adopted = orphan.work.master() == Some(*master);
             if adopted {
-                waiting.push_front(*orphan);
+                waiting.push_front(orphan.work);
             }
             !adopted
         });
