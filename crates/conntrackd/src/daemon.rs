@@ -18,7 +18,7 @@ use crate::kernel::{Events, Requests};
 use crate::lock::{LockError, LockFile};
 use crate::log::{Console, Facility, FlowLog, Level, Log, LogFile, OpenError, Syslog, complain};
 use crate::server::ControlSocket;
-use crate::{check, detach, interfaces, load, server, settings, tasks};
+use crate::{check, detach, interfaces, load, scheduler, server, settings, tasks};
 
 /// Why the daemon did not start.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +117,7 @@ fn serve(config: &Config, path: &Path, log: &Log, detached: bool) -> Result<(), 
         return Err(StartError::Obstacle(text.to_owned()));
     }
     let lock = LockFile::acquire(&general.lock_file, general.unix_path.as_deref())?;
+    scheduler::apply(general.scheduler);
     if config.origin.source == config::Source::Builtin {
         tracing::info!(
             "no configuration at {}: built-in defaults, FT-FW on loopback only; to pair two nodes \

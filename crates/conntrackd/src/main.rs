@@ -19,6 +19,7 @@ mod localtime;
 mod lock;
 mod log;
 mod report;
+mod scheduler;
 mod server;
 mod settings;
 mod tasks;

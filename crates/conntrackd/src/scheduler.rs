@@ -1,0 +1,33 @@
+//! The scheduling class of the daemon.
+
+use config::Scheduler;
+use thread_priority::{
+    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
+    set_thread_priority_and_policy, thread_native_id,
+};
+
+/// Puts this thread, which does all the work, into the class that the configuration names.
+///
+/// Without the right to do so the daemon goes on in the class it was started in.
+pub(crate) fn apply(scheduler: Scheduler) {
+    let (policy, priority) = match scheduler {
+        Scheduler::System => return,
+        Scheduler::RoundRobin { priority } => (RealtimeThreadSchedulePolicy::RoundRobin, priority),
+        Scheduler::Fifo { priority } => (RealtimeThreadSchedulePolicy::Fifo, priority),
+    };
+    let outcome = ThreadPriorityValue::try_from(priority)
+        .map_err(|reason| reason.to_owned())
+        .and_then(|value| {
+            set_thread_priority_and_policy(
+                thread_native_id(),
+                ThreadPriority::Crossplatform(value),
+                ThreadSchedulePolicy::Realtime(policy),
+            )
+            .map_err(|error| format!("{error:?}"))
+        });
+    if let Err(reason) = outcome {
+        tracing::warn!(
+            "scheduler configuration failed: {reason}. Continuing with system default scheduler."
+        );
+    }
+}
