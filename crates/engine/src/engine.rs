@@ -239,7 +239,9 @@ impl Engine {
                 refresh.expectations.poll_timeout(),
             ]
         });
-        let own = [self.purge_at, self.overrun_at, self.poll_at];
+        // The rest of a long sweep, after whatever else wants a turn.
+        let sweep = self.is_sweep_due().then_some(self.now);
+        let own = [self.purge_at, self.overrun_at, self.poll_at, sweep];
         sessions
             .chain(externals)
             .chain(refresh.chain(own).flatten())

@@ -28,7 +28,7 @@ impl Engine {
         }
         let action = loop {
             self.finish_commit();
-            while self.sweep() {}
+            self.sweep();
             if let Some(notice) = self.notices.pop_front() {
                 return Some(Output::Notice(notice));
             }

@@ -211,6 +211,15 @@ impl Engine {
         }
     }
 
+    /// Whether the look for entries not seen can go on without an answer of the kernel.
+    pub(super) fn is_sweep_due(&self) -> bool {
+        self.dump.sweeping().is_some_and(|(job, from)| {
+            job.table == Table::Flows
+                && self.verify.waiting() <= LOOKUPS_MAX
+                && self.internal.flows.next_from(from).is_some()
+        })
+    }
+
     fn sweep_flows(&mut self, from: u32) -> bool {
         let mut position = from;
         for _ in 0..SWEEP_STEP {
@@ -312,11 +321,15 @@ impl Engine {
 }
 
 /// Whether two entries differ in anything that is replicated, the running timeout aside.
+///
+/// Events leave out what is zero, readings tell it.
 fn differs(a: &Flow, b: &Flow) -> bool {
-    let fixed = |flow: &Flow| Flow {
+    let comparable = |flow: &Flow| Flow {
         timeout_s: None,
         id: None,
+        mark: Some(flow.mark.unwrap_or_default()),
+        synproxy: Some(flow.synproxy.unwrap_or_default()),
         ..*flow
     };
-    fixed(a) != fixed(b)
+    comparable(a) != comparable(b)
 }
