@@ -8,7 +8,7 @@ use flow::{Expectation, Flow};
 use super::Engine;
 use super::events::strip;
 use crate::api::KernelSocket;
-use crate::cache::State;
+use crate::cache::{State, Untold};
 use crate::internal::Told;
 use crate::kernel::dump::{Job, Purpose, Table};
 use crate::notice::Notice;
@@ -172,14 +172,20 @@ impl Engine {
                 Err(_) => return,
             },
         };
+        let mut untold = changed;
         if let Some(slot) = cache.get_mut(id) {
             slot.seen = epoch;
+            // What `-R` finds is not sent by it. If events were lost, what follows sends it.
+            if purpose == Purpose::Resync && changed && slot.untold == Untold::No {
+                slot.untold = Untold::UntilSent;
+            }
+            untold |= slot.untold != Untold::No;
         }
         if living.is_none() {
             self.schedule_refresh(Entry::Flow(id));
         }
         self.dump.changed += u64::from(changed);
-        if purpose == Purpose::Poll || (purpose == Purpose::Reconcile && changed) {
+        if purpose == Purpose::Poll || (purpose == Purpose::Reconcile && untold) {
             self.announce(Entry::Flow(id));
         }
     }
