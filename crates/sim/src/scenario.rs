@@ -256,8 +256,11 @@ impl Run {
                 self.excuses[node].missing = true;
                 self.excuses[node].stale = true;
             }
-            // Committed entries are not told.
-            Command::Commit(_) => self.excuses[node].missing = true,
+            // Neither committed entries nor the end of those in their way are told.
+            Command::Commit(_) => {
+                self.excuses[node].missing = true;
+                self.excuses[node].stale = true;
+            }
             _ => {}
         }
         let now = self.world.now();
@@ -333,12 +336,6 @@ impl Run {
         self.gentle_until = None;
         for node in [A, B] {
             self.world.nodes[node].reading_ms = 2;
-            if let Some(queue) = self.world.nodes[node].snapshot().resend_queue
-                && queue.overflows > 0
-            {
-                // What is given in place of what was forgotten deletes nothing.
-                self.excuses[node].stale = true;
-            }
         }
         self.world.set_faults(Faults::default());
         for node in [A, B] {
@@ -388,6 +385,13 @@ impl Run {
     }
 
     fn questions(&mut self) {
+        for node in [A, B] {
+            let queue = self.world.nodes[node].snapshot().resend_queue;
+            if queue.is_some_and(|queue| queue.overflows > 0) {
+                // What is given in place of what was forgotten deletes nothing.
+                self.excuses[node].stale = true;
+            }
+        }
         self.exact = !self.excuses[A].missing && !self.excuses[A].stale;
         for node in [A, B] {
             let pending = self.world.nodes[node].pending_commands();

@@ -47,7 +47,10 @@ fn alarm_nodes_agree_after_a_while() {
 /// Acknowledgements of acknowledgements, starved bulks, forgotten repairs, keys that came back.
 #[test]
 fn seeds_that_failed_once_do_not_fail_again() {
-    all(ModeName::Ftfw, [45, 63, 91, 93, 131, 166, 433, 465]);
+    all(
+        ModeName::Ftfw,
+        [45, 63, 91, 93, 131, 166, 433, 465, 2132, 2967],
+    );
     all(ModeName::Notrack, [61, 66, 171]);
     all(ModeName::Alarm, [35, 55, 80]);
 }
