@@ -20,6 +20,9 @@ use crate::log::FlowLog;
 /// Outputs carried out before everything else gets a turn: about a millisecond of work.
 const FLUSH_BUDGET: usize = 16;
 
+/// Events read after each batch written to the kernel: twice as many as it can have raised.
+const EVENTS_PER_BATCH: usize = 256;
+
 /// The driver, shared by all tasks of the one thread; never borrowed across a wait.
 pub(crate) type Shared = Rc<RefCell<Driver>>;
 
@@ -136,6 +139,12 @@ impl Driver {
 
     /// Reads up to `limit` event datagrams. Returns whether the socket ran dry.
     pub(crate) fn read_events(&mut self, limit: usize) -> io::Result<bool> {
+        let dry = self.take_events(limit)?;
+        self.flush();
+        Ok(dry)
+    }
+
+    fn take_events(&mut self, limit: usize) -> io::Result<bool> {
         let now = Instant::now();
         for _ in 0..limit {
             let Some(events) = &mut self.events else {
@@ -143,20 +152,16 @@ impl Driver {
             };
             match events.socket().receive(&mut self.buffer)? {
                 Received::Data(len) => {
-                    self.engine
-                        .handle_events(now, self.buffer.get(..len).unwrap_or_default());
+                    let bytes = self.buffer.get(..len).unwrap_or_default();
+                    self.engine.handle_events(now, bytes);
                 }
                 Received::Overrun => {
                     events.grow();
                     self.engine.handle_overrun(now);
                 }
-                Received::WouldBlock => {
-                    self.flush();
-                    return Ok(true);
-                }
+                Received::WouldBlock => return Ok(true),
             }
         }
-        self.flush();
         Ok(false)
     }
 
@@ -256,7 +261,9 @@ impl Driver {
                 Some((socket, true)) => self.engine.handle_kernel_overrun(Instant::now(), socket),
                 // The kernel has answered before `send` returned; a dump is read as it comes.
                 Some((socket, false)) if socket != KernelSocket::Dump => {
-                    if let Err(error) = self.take_replies(socket, 1024) {
+                    let answers = self.take_replies(socket, 1024);
+                    // What we write raises events: they must not pile up while we go on writing.
+                    if let Err(error) = answers.and_then(|_| self.take_events(EVENTS_PER_BATCH)) {
                         tracing::error!(?socket, %error, "the kernel's answers cannot be read");
                     }
                 }
