@@ -199,10 +199,27 @@ impl<T: Object> Slot<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
+/// An entry in the index: half of its hash, and where it lies.
+///
+/// The hash stands here so that the index can grow without looking at a single entry: growing must not
+/// take so long that events pile up.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    hash: u32,
+    id: u32,
+}
+
+impl Place {
+    /// The bits of the hash spread over the width that the index wants.
+    fn spread(hash: u32) -> u64 {
+        u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
 /// The entries of one node and kind.
 #[derive(Debug)]
 pub(crate) struct Cache<T: Object> {
-    index: HashTable<u32>,
+    index: HashTable<Place>,
     slots: Slab<Slot<T>>,
     hasher: FixedState,
     limit: usize,
@@ -226,13 +243,21 @@ impl<T: Object> Cache<T> {
     }
 
     pub(crate) fn find(&self, key: &T::Key) -> Option<u32> {
-        let hash = self.hasher.hash_one(key);
-        let same = |&id: &u32| {
-            self.slots
-                .get(id as usize)
-                .is_some_and(|s| s.object.has_key(key))
+        let hash = self.hash(key);
+        let same = |place: &Place| {
+            place.hash == hash
+                && self
+                    .slots
+                    .get(place.id as usize)
+                    .is_some_and(|s| s.object.has_key(key))
         };
-        self.index.find(hash, same).copied()
+        self.index
+            .find(Place::spread(hash), same)
+            .map(|place| place.id)
+    }
+
+    fn hash(&self, key: &T::Key) -> u32 {
+        (self.hasher.hash_one(key) >> 32) as u32
     }
 
     pub(crate) fn get(&self, id: u32) -> Option<&Slot<T>> {
@@ -255,8 +280,7 @@ impl<T: Object> Cache<T> {
             self.stats.no_space += 1;
             return Err(Full);
         }
-        let key = T::key(value);
-        let hash = self.hasher.hash_one(key);
+        let hash = self.hash(&T::key(value));
         let slot = Slot {
             object: T::pack(value),
             created_s: now_s,
@@ -269,12 +293,11 @@ impl<T: Object> Cache<T> {
         // The limit keeps positions within 32 bits.
         let id = self.slots.insert(slot) as u32;
         self.positions = self.positions.max(id + 1);
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        self.index.insert_unique(hash, id, |&id| {
-            slots
-                .get(id as usize)
-                .map_or(0, |slot| hasher.hash_one(slot.object.stored_key()))
-        });
+        let place = Place { hash, id };
+        self.index
+            .insert_unique(Place::spread(hash), place, |place| {
+                Place::spread(place.hash)
+            });
         self.stats.created += 1;
         Ok(id)
     }
@@ -348,8 +371,8 @@ impl<T: Object> Cache<T> {
         } else {
             self.stats.destroyed += 1;
         }
-        let hash = self.hasher.hash_one(slot.object.stored_key());
-        if let Ok(entry) = self.index.find_entry(hash, |&other| other == id) {
+        let hash = Place::spread(self.hash(&slot.object.stored_key()));
+        if let Ok(entry) = self.index.find_entry(hash, |place| place.id == id) {
             entry.remove();
         }
     }
