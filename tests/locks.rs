@@ -167,7 +167,15 @@ fn silent_and_slow_clients_do_not_stall_replication() {
         far.counter("cache external", "current active connections")
             .unwrap()
     };
-    assert!(wait_until(Duration::from_secs(20), || external() == 20_000));
+    assert!(
+        wait_until(Duration::from_secs(20), || external() == 20_000),
+        "{} of 20000\nA:\n{}{}B:\n{}{}",
+        external(),
+        near.client(["-s"]).unwrap(),
+        near.client(["-s", "runtime"]).unwrap(),
+        far.client(["-s"]).unwrap(),
+        far.client(["-s", "cache"]).unwrap(),
+    );
     let mut clients = bad_clients(&near);
     clients.extend(bad_clients(&far));
 

@@ -35,8 +35,8 @@ impl NodeConfig {
             general: [
                 "HashSize 32768",
                 "HashLimit 131072",
-                "NetlinkBufferSize 8388608",
-                "NetlinkBufferSizeMaxGrowth 67108864",
+                "NetlinkBufferSize 33554432",
+                "NetlinkBufferSizeMaxGrowth 268435456",
             ]
             .map(str::to_owned)
             .to_vec(),
