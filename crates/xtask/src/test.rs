@@ -17,6 +17,10 @@ use crate::tools::{
 
 /// Room for two tables of a million entries in namespaces, and for what else is going on.
 const TABLE_ENTRIES: u64 = 4_000_000;
+/// What is built as it would be installed; the simulator for its speed.
+const BINARIES: [&str; 3] = ["conntrackd", "conntrack", "sim"];
+/// Seeds of the simulator, from 1; a failure names its seed.
+const SEEDS: &str = "5000";
 /// How long the look for the advisory database may take.
 const FETCH_LIMIT: Duration = Duration::from_secs(60);
 
@@ -34,17 +38,9 @@ pub(crate) fn run(filter: Option<&str>) -> Result<ExitCode> {
         lint(&mut stages);
     }
     stages.run("build the binaries (release)", || {
-        cargo_step(
-            &[
-                "build",
-                "--release",
-                "--package",
-                "conntrackd",
-                "--package",
-                "conntrack",
-            ],
-            &[],
-        )
+        let mut arguments = vec!["build", "--quiet", "--release"];
+        arguments.extend(BINARIES.iter().flat_map(|name| ["--package", name]));
+        cargo_step(&arguments, &[])
     });
 
     let skips = skip_log();
@@ -57,6 +53,9 @@ pub(crate) fn run(filter: Option<&str>) -> Result<ExitCode> {
     }
     drop(limits);
     if filter.is_none() {
+        stages.run("simulation, seeds from 1", || {
+            run_command(Command::new(target().join("release/sim")).args(["--seeds", SEEDS]))
+        });
         if let Some(tests) = stages.run_tests("documentation tests", doc_tests, Tally::failed) {
             tally.add(tests);
         }
