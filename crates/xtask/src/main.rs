@@ -1,6 +1,6 @@
 //! The project's commands: `cargo xtask help` lists them.
 //!
-//! In reading order: [`tools`] (programs that must be there), [`stage`] (steps with their time), [`test`], [`demo`],
+//! In reading order: [`tools`] (programs that must be there), [`stage`] (steps with their time), [`mod@test`], [`demo`],
 //! [`story`] (how the demo speaks).
 
 mod demo;
