@@ -229,9 +229,7 @@ fn open_events(config: &Config) -> io::Result<Option<Events>> {
     let len = match general.netlink_buffer_len.map(|len| len.get() as usize) {
         Some(wanted) if wanted <= max => {
             // The kernel doubles what it is asked for.
-            let len = socket.set_receive_buffer(wanted / 2)?;
-            tracing::info!("netlink event socket buffer size has been set to {len} bytes");
-            len
+            socket.set_receive_buffer(wanted / 2)?
         }
         _ => {
             tracing::info!(
@@ -241,6 +239,7 @@ fn open_events(config: &Config) -> io::Result<Option<Events>> {
             socket.receive_buffer()?
         }
     };
+    tracing::info!("netlink event socket buffer size has been set to {len} bytes");
     let mut groups = vec![Group::FlowNew, Group::FlowUpdate, Group::FlowDestroy];
     let expectations = config
         .sync()

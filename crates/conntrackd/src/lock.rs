@@ -5,12 +5,15 @@
 //! too: whoever answers a connection there is alive.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
+
+/// A number that is no request: every daemon closes the connection without a word and counts nothing.
+const NO_REQUEST: u32 = 27;
 
 /// The lock file, held. Removed when dropped.
 #[derive(Debug)]
@@ -84,7 +87,12 @@ impl Drop for LockFile {
 
 /// Whether somebody accepts connections on this socket.
 pub(crate) fn answers(socket: &Path) -> bool {
-    UnixStream::connect(socket).is_ok()
+    let Ok(mut stream) = UnixStream::connect(socket) else {
+        return false;
+    };
+    // A client that says nothing would be counted as a failure. It may be leaving at this moment.
+    let _ = stream.write_all(&NO_REQUEST.to_ne_bytes());
+    true
 }
 
 #[cfg(test)]
