@@ -4,7 +4,7 @@
 //! scripts rely on: they are those of the original. What differs on purpose is listed in `DEVIATIONS.md`.
 //! This crate knows nothing of netlink's format, which is `ctnetlink`'s.
 //!
-//! Reading order: [`getopt`], [`options`], [`protocol`], [`parse`], [`request`], [`filter`], [`print`],
+//! Reading order: [`getopt`], [`options`], [`protocol`], [`parse`], [`request`], [`filter`], [`mod@print`],
 //! [`kernel`], [`exec`].
 
 #![forbid(unsafe_code)]

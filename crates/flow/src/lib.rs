@@ -4,7 +4,7 @@
 //! [`Expectation`] and the [`FlowFilter`] that selects among them. No I/O, no dependencies, nothing
 //! here knows a wire format.
 //!
-//! Reading order: [`tuple`], [`status`], [`proto`], [`flow`](mod@flow), [`expectation`], [`filter`].
+//! Reading order: [`mod@tuple`], [`status`], [`proto`], [`flow`](mod@flow), [`expectation`], [`filter`].
 
 #![forbid(unsafe_code)]
 

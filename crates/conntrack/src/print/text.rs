@@ -96,9 +96,7 @@ fn ipv6(out: &mut Vec<u8>, addr: Ipv6Addr) {
             at += len;
             continue;
         }
-        if at > 0 && at != start + len {
-            out.push(b':');
-        } else if at > 0 && len <= 1 {
+        if at > 0 && (at != start + len || len <= 1) {
             out.push(b':');
         }
         hexadecimal(out, groups.get(at).copied().unwrap_or(0));
