@@ -13,8 +13,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use ctnetlink::EventKind;
 use flow::{Expectation, Flow, Timestamp};
+use jiff::Zoned;
+use jiff::tz::TimeZone;
 pub(crate) use json::Object;
-use localtime::Zone;
 
 use crate::{labels::LabelMap, origin::Origin, request::Request, words::OutputWords};
 
@@ -50,7 +51,8 @@ pub struct Printer {
     style: OutputWords,
     /// Set when labels are shown.
     labels: Option<LabelMap>,
-    clock: Zone,
+    /// That of dates.
+    zone: TimeZone,
 }
 
 impl Printer {
@@ -67,17 +69,24 @@ impl Printer {
         } else {
             Format::Plain
         };
-        let needs_clock = style.ktimestamp || style.timestamp;
+        let needs_zone = style.ktimestamp || style.timestamp;
         Self {
             format,
             style,
             labels: request.label_map.clone(),
-            clock: if needs_clock {
-                Zone::of_process()
+            zone: if needs_zone {
+                TimeZone::system()
             } else {
-                Zone::default()
+                TimeZone::UTC
             },
         }
+    }
+
+    /// Local time at a moment, in nanoseconds since 1970.
+    fn local_time(&self, unix_time_ns: u64) -> Zoned {
+        jiff::Timestamp::from_nanosecond(unix_time_ns.into())
+            .unwrap_or_default()
+            .to_zoned(self.zone.clone())
     }
 
     /// The printer that a request asks for, but labels are never shown.

@@ -7,15 +7,15 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use engine::notice;
+use jiff::Zoned;
+use jiff::fmt::strtime::Display as Date;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
-
-use crate::localtime::{LocalTime, Zone};
 
 mod file;
 mod flows;
@@ -83,7 +83,7 @@ pub(crate) fn notice(notice: &notice::Notice) {
 /// Writes a line to standard error: for whatever has to be said before the log is open, and for clients.
 pub(crate) fn complain(level: Level, text: &str) {
     // There is nowhere else to complain.
-    let _ = io::stderr().write_all(&lines(level, text, now()));
+    let _ = io::stderr().write_all(&lines(level, text, &Zoned::now()));
 }
 
 /// Whether lines go to the terminal too.
@@ -150,13 +150,13 @@ impl Log {
     }
 
     fn write(&self, level: Level, text: &str) {
-        let now = now();
+        let now = Zoned::now();
         if let Some(syslog) = &self.0.syslog {
             for line in clean(text).lines() {
-                syslog.send(level, now, line.as_bytes());
+                syslog.send(level, &now, line.as_bytes());
             }
         }
-        let lines = lines(level, text, now);
+        let lines = lines(level, text, &now);
         if let Some(file) = &self.0.file {
             file.write(&lines);
         }
@@ -223,12 +223,12 @@ impl Text {
 }
 
 /// The lines of a text, each in the form `[date] (pid=N) [level] text`.
-fn lines(level: Level, text: &str, now: LocalTime) -> Vec<u8> {
+fn lines(level: Level, text: &str, now: &Zoned) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 64);
-    let pid = std::process::id();
+    let (date, pid) = (date(now), std::process::id());
     for line in clean(text).lines() {
         // Writing to a vector cannot fail.
-        let _ = writeln!(out, "[{now}] (pid={pid}) [{level}] {line}");
+        let _ = writeln!(out, "[{date}] (pid={pid}) [{level}] {line}");
     }
     out
 }
@@ -243,17 +243,9 @@ fn clean(text: &str) -> Cow<'_, str> {
     }
 }
 
-fn now() -> LocalTime {
-    static ZONE: OnceLock<Zone> = OnceLock::new();
-    let seconds = i64::try_from(unix_time_s()).unwrap_or(i64::MAX);
-    ZONE.get_or_init(Zone::of_process).at(seconds)
-}
-
-fn unix_time_s() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
+/// The moment in the form of `ctime`.
+fn date(now: &Zoned) -> Date<'_> {
+    now.strftime("%a %b %e %H:%M:%S %Y")
 }
 
 /// A panic while a lock was held leaves nothing half done here.

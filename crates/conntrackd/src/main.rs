@@ -15,7 +15,6 @@ mod interfaces;
 mod kernel;
 mod link;
 mod load;
-mod localtime;
 mod lock;
 mod log;
 mod report;

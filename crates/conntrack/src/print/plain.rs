@@ -1,5 +1,7 @@
 //! The usual line of an entry, and that of an expectation.
 
+use std::io::Write as _;
+
 use flow::{Counters, Expectation, Family, Flow, L4, ProtoInfo, Status, Tuple, Zone, protocol};
 
 use super::{Entry, EventKind, Printer, text};
@@ -197,7 +199,9 @@ fn timestamps(printer: &Printer, out: &mut Vec<u8>, flow: &Flow) {
     ] {
         if let Some(time_ns) = time_ns {
             out.extend_from_slice(name.as_bytes());
-            out.extend_from_slice(printer.clock.at_ns(time_ns).to_string().as_bytes());
+            let time = printer.local_time(time_ns);
+            // Writing to a vector cannot fail.
+            let _ = write!(out, "{}", time.strftime("%a %b %e %H:%M:%S %Y"));
             out.extend_from_slice(b"] ");
         }
     }

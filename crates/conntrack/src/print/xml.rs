@@ -188,7 +188,7 @@ fn labels(printer: &Printer, out: &mut Vec<u8>, flow: &Flow) {
 
 /// The present moment in local time.
 fn when(printer: &Printer, out: &mut Vec<u8>) {
-    let now = printer.clock.at_ns(super::now_ns());
+    let now = printer.local_time(super::now_ns());
     let mut told = String::new();
     // Writing to a string cannot fail.
     let _ = write!(
@@ -198,9 +198,9 @@ fn when(printer: &Printer, out: &mut Vec<u8>) {
         now.hour(),
         now.minute(),
         now.second(),
-        now.weekday() + 1,
+        now.weekday().to_sunday_one_offset(),
         now.day(),
-        now.month() + 1,
+        now.month(),
         now.year()
     );
     out.extend_from_slice(told.as_bytes());

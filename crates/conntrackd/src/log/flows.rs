@@ -2,8 +2,9 @@
 
 use control::statslog;
 use flow::Flow;
+use jiff::Zoned;
 
-use super::{Level, LogFile, Syslog, now, unix_time_s};
+use super::{Level, LogFile, Syslog, date};
 
 /// Where ended connections are written.
 #[derive(Debug)]
@@ -25,17 +26,17 @@ impl FlowLog {
 
     /// Writes an ended connection. Never held back, however many end.
     pub(crate) fn write(&mut self, flow: &Flow) {
-        let now = now();
-        let now_s = unix_time_s();
+        let now = Zoned::now();
+        let now_s = now.timestamp().as_second().try_into().unwrap_or_default();
         if let Some(file) = &self.file {
             self.buffer.clear();
-            statslog::line(&mut self.buffer, &now.to_string(), flow, now_s);
+            statslog::line(&mut self.buffer, &date(&now).to_string(), flow, now_s);
             file.write(&self.buffer);
         }
         if let Some(syslog) = &self.syslog {
             self.buffer.clear();
             statslog::text(&mut self.buffer, flow, now_s);
-            syslog.send(Level::Info, now, &self.buffer);
+            syslog.send(Level::Info, &now, &self.buffer);
         }
     }
 }

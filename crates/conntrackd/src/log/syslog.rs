@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::{Level, lock};
-use crate::localtime::LocalTime;
+use jiff::Zoned;
 
 /// The name under which lines appear.
 const IDENT: &str = "conntrack-tools";
@@ -71,12 +71,13 @@ impl Syslog {
     }
 
     /// Sends one line; without a daemon, or if it does not keep up, the line is lost.
-    pub(super) fn send(&self, level: Level, now: LocalTime, line: &[u8]) {
+    pub(super) fn send(&self, level: Level, now: &Zoned, line: &[u8]) {
         let mut datagram = Vec::with_capacity(line.len() + 64);
         let priority = self.0.facility.priority(level);
         let pid = std::process::id();
         // Writing to a vector cannot fail.
-        let _ = write!(datagram, "<{priority}>{} {IDENT}[{pid}]: ", now.short());
+        let date = now.strftime("%b %e %H:%M:%S");
+        let _ = write!(datagram, "<{priority}>{date} {IDENT}[{pid}]: ");
         datagram.extend_from_slice(line);
 
         let mut socket = lock(&self.0.socket);
@@ -106,7 +107,14 @@ fn connect(path: &Path) -> io::Result<UnixDatagram> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::localtime::Zone;
+    use jiff::Timestamp;
+    use jiff::tz::TimeZone;
+
+    fn utc(unix_time_s: i64) -> Zoned {
+        Timestamp::from_second(unix_time_s)
+            .unwrap()
+            .to_zoned(TimeZone::UTC)
+    }
 
     fn received(socket: &UnixDatagram) -> String {
         socket.set_nonblocking(true).unwrap();
@@ -120,8 +128,8 @@ mod tests {
         let path = std::env::temp_dir().join(format!("syslog-line-{}", std::process::id()));
         let daemon = UnixDatagram::bind(&path).unwrap();
         let syslog = Syslog::at(&path, Facility::from_name("local3").unwrap());
-        let now = Zone::default().at(1_795_448_207);
-        syslog.send(Level::Notice, now, b"flushing caches");
+        let now = utc(1_795_448_207);
+        syslog.send(Level::Notice, &now, b"flushing caches");
         let pid = std::process::id();
         assert_eq!(
             received(&daemon),
@@ -134,11 +142,11 @@ mod tests {
     fn a_daemon_that_comes_late_or_comes_back_gets_the_next_line() {
         let path = std::env::temp_dir().join(format!("syslog-back-{}", std::process::id()));
         let syslog = Syslog::at(&path, Facility::DAEMON);
-        let now = Zone::default().at(0);
-        syslog.send(Level::Error, now, b"lost");
+        let now = utc(0);
+        syslog.send(Level::Error, &now, b"lost");
         for round in 0..2 {
             let daemon = UnixDatagram::bind(&path).unwrap();
-            syslog.send(Level::Error, now, format!("round {round}").as_bytes());
+            syslog.send(Level::Error, &now, format!("round {round}").as_bytes());
             let line = received(&daemon);
             assert!(line.starts_with("<27>Jan  1 00:00:00 "), "{line}");
             assert!(line.ends_with(&format!(": round {round}")), "{line}");
@@ -152,7 +160,7 @@ mod tests {
         let _daemon = UnixDatagram::bind(&path).unwrap();
         let syslog = Syslog::at(&path, Facility::DAEMON);
         for _ in 0..10_000 {
-            syslog.send(Level::Info, Zone::default().at(0), b"line");
+            syslog.send(Level::Info, &utc(0), b"line");
         }
         std::fs::remove_file(path).unwrap();
     }
