@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use ctnetlink::socket::Received;
-use engine::{ClientId, Command, Engine, KernelSocket, LinkId, LinkState, Notice, Output};
+use engine::{ClientId, Command, Engine, KernelSocket, LinkId, LinkState, Notice, Outcome, Output};
 use tokio::sync::{Notify, oneshot};
 
 use crate::kernel::{Events, Requests};
@@ -79,7 +79,7 @@ pub(crate) struct Driver {
     pub(crate) configured_buffer_len: u64,
     /// Where ended connections are written (statistics mode).
     pub(crate) flow_log: Option<FlowLog>,
-    clients: HashMap<ClientId, oneshot::Sender<()>>,
+    clients: HashMap<ClientId, oneshot::Sender<Outcome>>,
     next_client: u64,
     armed: Cell<Option<Instant>>,
     buffer: Vec<u8>,
@@ -111,7 +111,7 @@ impl Driver {
     }
 
     /// Gives a command to the engine; the receiver fires when it has ended.
-    pub(crate) fn command(&mut self, command: Command) -> oneshot::Receiver<()> {
+    pub(crate) fn command(&mut self, command: Command) -> oneshot::Receiver<Outcome> {
         let client = ClientId(self.next_client);
         self.next_client += 1;
         let (done, ended) = oneshot::channel();
@@ -231,10 +231,10 @@ impl Driver {
                     }
                     Some((socket, sent.is_err()))
                 }
-                Output::Done { client } => {
+                Output::Done { client, outcome } => {
                     if let Some(done) = self.clients.remove(&client) {
                         // A client that went away needs no answer.
-                        let _ = done.send(());
+                        let _ = done.send(outcome);
                     }
                     None
                 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use flow::{Flow, FlowFilter};
 
 use crate::notice::Notice;
+use crate::role::Role;
 
 /// A dedicated link, by its position in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -187,6 +188,19 @@ pub enum Command {
     RequestResync,
     /// Empty the kernel's table after the purge timeout (`-t`).
     SchedulePurge,
+    /// Become this, with all that it takes: a primary commits, empties the external caches and sends everything;
+    /// a backup or faulty node schedules a purge, a backup also asks for everything. The newest counts: it ends a
+    /// commit that an older one began. Done when the node may take traffic, or at once for the others.
+    Become(Role),
+}
+
+/// How a command has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All was done, or there was nothing to do.
+    Done,
+    /// A newer one took its place.
+    Superseded,
 }
 
 /// Condition of a link's interface.
@@ -232,6 +246,8 @@ pub enum Output<'a> {
     Done {
         /// Client.
         client: ClientId,
+        /// How.
+        outcome: Outcome,
     },
     /// Log this.
     Notice(Notice),

@@ -14,7 +14,7 @@ use syncwire::Change;
 
 use crate::api::{
     ClientId, ExpectationSync, ExternalMode, InternalMode, KernelSocket, LinkId, LinkState,
-    LiveSettings, Mode, Settings, Start,
+    LiveSettings, Mode, Outcome, Settings, Start,
 };
 use crate::external::External;
 use crate::internal::Internal;
@@ -27,6 +27,7 @@ use crate::kernel::verify::Verify;
 use crate::links::Switch;
 use crate::notice::Notice;
 use crate::random::Random;
+use crate::role::{Progress, RoleKeeper};
 use crate::session::Session;
 use crate::session::receive::Receiver;
 use crate::snapshot::{BypassStats, KernelStats};
@@ -55,8 +56,10 @@ pub struct Engine {
     flush: Flush,
     dump: Dump,
     verify: Verify,
+    role: RoleKeeper,
+    progress: Progress,
     notices: VecDeque<Notice>,
-    done: VecDeque<ClientId>,
+    done: VecDeque<(ClientId, Outcome)>,
     ended: VecDeque<Flow>,
     purge_at: Option<Instant>,
     overrun_at: Option<Instant>,
@@ -111,6 +114,8 @@ impl Engine {
             flush: Flush::new(),
             dump: Dump::new(),
             verify: Verify::new(),
+            role: RoleKeeper::new(now),
+            progress: Progress::new(now, refresh),
             notices: VecDeque::new(),
             done: VecDeque::new(),
             ended: VecDeque::new(),
@@ -212,6 +217,7 @@ impl Engine {
         if let Some(inject) = &mut self.inject {
             inject.handle_timeout(now_s);
         }
+        self.progress.handle_timeout(now, self.entries_of_peers());
         self.refresh_entries();
         let due = |at: &mut Option<Instant>| at.take_if(|at| *at <= now).is_some();
         if due(&mut self.purge_at) {
@@ -241,7 +247,14 @@ impl Engine {
         });
         // The rest of a long sweep, after whatever else wants a turn.
         let sweep = self.is_sweep_due().then_some(self.now);
-        let own = [self.purge_at, self.overrun_at, self.poll_at, sweep];
+        let progress = self.progress.poll_timeout();
+        let own = [
+            self.purge_at,
+            self.overrun_at,
+            self.poll_at,
+            sweep,
+            progress,
+        ];
         sessions
             .chain(externals)
             .chain(refresh.chain(own).flatten())
@@ -286,6 +299,7 @@ impl Engine {
     fn request_resync(&mut self) {
         self.notices.push_back(Notice::ResyncRequested);
         self.sessions.iter_mut().for_each(Session::request_resync);
+        self.progress.ask(self.now);
     }
 
     fn populate(&mut self) {
@@ -334,6 +348,9 @@ impl Engine {
                 with_expectations,
             };
             take(session, &mut self.internal, &mut receiver);
+        }
+        if self.heard_at() == Some(self.now) {
+            self.progress.heard(self.now, self.entries_of_peers());
         }
         if !self.has_internal_cache() && self.sessions.iter_mut().any(Session::take_bulk_request) {
             self.read(Purpose::Bulk, None, false);

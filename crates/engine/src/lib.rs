@@ -22,14 +22,16 @@ pub mod notice;
 mod packed;
 mod queue;
 mod random;
+pub mod role;
 mod session;
 pub mod snapshot;
 mod wheel;
 
 pub use api::{
     Caches, ClientId, Command, KernelSocket, LinkId, LinkState, LiveSettings, Mode, Origins,
-    Output, Scope, Settings, Start,
+    Outcome, Output, Scope, Settings, Start,
 };
 pub use engine::{Dumped, Engine, Side};
 pub use notice::{Level, Notice};
+pub use role::{Readiness, Role};
 pub use snapshot::Snapshot;

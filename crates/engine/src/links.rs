@@ -89,6 +89,12 @@ impl Links {
         Switch::To(link)
     }
 
+    /// Whether it is known of each link that nothing can pass.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        let cut = |link: &Link| link.state.is_some_and(|s| !s.up || !s.running);
+        self.links.iter().all(cut)
+    }
+
     /// A link's condition has changed.
     pub(crate) fn set_state(&mut self, link: LinkId, state: LinkState) -> Switch {
         let position = usize::from(link.0);

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::role::Role;
+
 /// How much a notice matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -34,6 +36,12 @@ pub enum Notice {
     ExpectationsNotCommitted(u64),
     /// A commit has ended.
     CommitTook(Duration),
+    /// A commit has ended early because the node is to be something else.
+    CommitInterrupted,
+    /// The node is told to become this.
+    Becoming(Role),
+    /// The node forwards from now on; everything before that took this long.
+    Takeover(Duration),
     /// A commit was asked for while one runs.
     CommitInProgress,
     /// The kernel refused an entry; how often each reason came up is told at the end.
@@ -121,6 +129,11 @@ impl fmt::Display for Notice {
             Self::CommitTook(took) => {
                 let (seconds, micros) = (took.as_secs(), took.subsec_micros());
                 write!(f, "commit has taken {seconds}.{micros:06} seconds")
+            }
+            Self::CommitInterrupted => f.write_str("commit interrupted by a change of roles"),
+            Self::Becoming(role) => write!(f, "becoming {role}"),
+            Self::Takeover(took) => {
+                write!(f, "ready to take traffic after {} ms", took.as_millis())
             }
             Self::CommitInProgress => f.write_str("commit already in progress, skipping"),
             Self::CommitRefused {

@@ -78,6 +78,8 @@ pub(crate) struct Session {
     pub(crate) links: Links,
     next_seq: u32,
     last_received: Option<u32>,
+    /// When the peer last said something.
+    pub(crate) heard_at: Option<Instant>,
     alive_at: Option<Instant>,
     bulk: Option<Bulk>,
     options: EncodeOptions,
@@ -123,6 +125,7 @@ impl Session {
             links: Links::new(&settings.links),
             next_seq: first_seq,
             last_received: None,
+            heard_at: None,
             alive_at: speaks.then(|| now + ALIVE),
             bulk: None,
             options: EncodeOptions {

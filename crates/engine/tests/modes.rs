@@ -4,8 +4,8 @@ mod common;
 
 use std::time::Duration;
 
-use common::{FTFW, Node, ORIGINS, flow, settings};
-use ctnetlink::{EventKind, Header, Message, emit, messages};
+use common::{FTFW, Node, ORIGINS, answer, flow, requests, settings};
+use ctnetlink::{EventKind, Header, emit, messages};
 use engine::api::{ExpectationSync, ExternalMode, InternalMode, Settings};
 use engine::snapshot::{ExternalStats, InternalStats};
 use engine::{ClientId, Command, KernelSocket, LinkState, Mode, Notice, Scope};
@@ -88,22 +88,6 @@ fn without_internal_cache_an_event_leaves_at_once() {
         panic!("no bypass")
     };
     assert_eq!((stats.new, stats.updated, stats.destroyed), (1, 1, 1));
-}
-
-/// What the kernel was asked, message by message.
-fn requests(batch: &[u8]) -> Vec<(u16, u32)> {
-    messages(batch)
-        .map(|m| {
-            m.map(|m: Message<'_>| (m.header.kind, m.header.seq))
-                .unwrap()
-        })
-        .collect()
-}
-
-fn answer(node: &mut Node, socket: KernelSocket, seq: u32, errno: i32) {
-    let mut bytes = Vec::new();
-    emit::verdict(&mut bytes, seq, 0, errno);
-    node.engine.handle_kernel_reply(node.now, socket, &bytes);
 }
 
 const NEW: u16 = 0x100;

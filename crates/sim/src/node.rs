@@ -245,7 +245,7 @@ impl Node {
                         self.read_answers(now, socket);
                     }
                 }
-                Output::Done { client } => {
+                Output::Done { client, .. } => {
                     assert!(
                         self.pending.remove(&client.0),
                         "{client:?} is answered once"

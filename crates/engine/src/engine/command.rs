@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use super::Engine;
-use crate::api::{Caches, ClientId, Command, ExternalMode, Mode, Scope};
+use crate::api::{Caches, ClientId, Command, ExternalMode, Mode, Outcome, Scope};
 use crate::kernel::commit::Commit;
 use crate::kernel::dump::Purpose;
 use crate::notice::Notice;
+use crate::role::{Role, RoleCause};
 use crate::session::Session;
 
 impl Engine {
@@ -16,7 +17,12 @@ impl Engine {
         // What waits for something ends later, everything else has ended when it returns.
         let waits = match command {
             _ if self.settings.mode == Mode::Idle => false,
-            Command::Commit(scope) => self.start_commit(client, scope),
+            Command::Commit(scope) => {
+                if scope != Scope::Expectations {
+                    self.role.follow(Role::Primary, RoleCause::Commit, now);
+                }
+                self.start_commit(Some(client), scope)
+            }
             Command::FlushCaches(caches) => {
                 self.flush_caches(caches);
                 false
@@ -31,18 +37,22 @@ impl Engine {
                 false
             }
             Command::RequestResync => {
-                if !self.sessions.is_empty() {
+                if self.synchronises() {
+                    self.role
+                        .follow(Role::Backup, RoleCause::ResyncRequest, now);
                     self.request_resync();
                 }
                 false
             }
             Command::SchedulePurge => {
+                self.role.follow(Role::Fault, RoleCause::Purge, now);
                 self.schedule_purge();
                 false
             }
+            Command::Become(role) => self.become_role(client, role),
         };
         if !waits {
-            self.done.push_back(client);
+            self.done.push_back((client, Outcome::Done));
         }
         debug_assert!(self.check_invariants());
     }
@@ -51,7 +61,49 @@ impl Engine {
         !self.sessions.is_empty()
     }
 
-    fn start_commit(&mut self, client: ClientId, scope: Scope) -> bool {
+    /// Takes a role. Returns whether the client has to wait.
+    fn become_role(&mut self, client: ClientId, role: Role) -> bool {
+        if self.role.is_becoming(role) {
+            self.role.wait(client);
+            return true;
+        }
+        let superseded = self.role.begin(role, RoleCause::Role, self.now);
+        let superseded = superseded.into_iter().map(|c| (c, Outcome::Superseded));
+        self.done.extend(superseded);
+        self.notices.push_back(Notice::Becoming(role));
+        if role == Role::Primary {
+            self.role.wait(client);
+            // A commit that runs already will do, unless it has been told to stop.
+            if self.commit.is_none() && !self.start_commit(None, Scope::All) {
+                self.finish_takeover();
+            }
+            return true;
+        }
+        if let Some(commit) = &mut self.commit {
+            commit.interrupt();
+        }
+        self.schedule_purge();
+        if role == Role::Backup && self.synchronises() {
+            self.request_resync();
+        }
+        self.role.settle();
+        false
+    }
+
+    /// The kernel has everything: the node may take traffic, and the peers are told what there is now.
+    fn finish_takeover(&mut self) {
+        let took = self.now.saturating_duration_since(self.role.begun());
+        self.notices.push_back(Notice::Takeover(took));
+        for external in &mut self.externals {
+            external.clear();
+        }
+        self.send_bulk();
+        let waited = self.role.settle();
+        self.done
+            .extend(waited.into_iter().map(|c| (c, Outcome::Done)));
+    }
+
+    fn start_commit(&mut self, client: Option<ClientId>, scope: Scope) -> bool {
         let expectations = self.replicates_expectations();
         if !self.synchronises() || (scope == Scope::Expectations && !expectations) {
             return false;
@@ -77,7 +129,15 @@ impl Engine {
     pub(super) fn finish_commit(&mut self) {
         if let Some(commit) = self.commit.take_if(|commit| commit.is_done()) {
             commit.report(&mut self.notices, self.now);
-            self.done.push_back(commit.client());
+            self.done
+                .extend(commit.client().map(|client| (client, Outcome::Done)));
+            if commit.is_interrupted() {
+                self.notices.push_back(Notice::CommitInterrupted);
+            }
+            let takes_over = self.role.is_becoming(Role::Primary);
+            if takes_over && (commit.is_complete() || !self.start_commit(None, Scope::All)) {
+                self.finish_takeover();
+            }
         }
     }
 

@@ -190,7 +190,8 @@ impl Engine {
             slot.seen = self.dump.epoch;
         }
         self.schedule_refresh(Entry::Flow(id));
-        if origin == Origin::Others {
+        // A bulk may have passed the place of what a commit adds.
+        if origin == Origin::Others || self.is_bulk_running() {
             self.announce(Entry::Flow(id));
         }
     }

@@ -32,8 +32,8 @@ impl Engine {
             if let Some(notice) = self.notices.pop_front() {
                 return Some(Output::Notice(notice));
             }
-            if let Some(client) = self.done.pop_front() {
-                return Some(Output::Done { client });
+            if let Some((client, outcome)) = self.done.pop_front() {
+                return Some(Output::Done { client, outcome });
             }
             match self.next_action() {
                 Some(action) => break action,

@@ -7,7 +7,7 @@ use flow::{Expectation, Flow};
 
 use super::Engine;
 use super::events::strip;
-use crate::api::KernelSocket;
+use crate::api::{KernelSocket, Outcome};
 use crate::cache::{State, Untold};
 use crate::internal::Told;
 use crate::kernel::dump::{Job, Purpose, Table};
@@ -322,7 +322,8 @@ impl Engine {
         if incomplete && self.overrun_at.is_none() {
             self.overrun_at = Some(self.now);
         }
-        self.done.extend(job.client);
+        self.done
+            .extend(job.client.map(|client| (client, Outcome::Done)));
     }
 }
 

@@ -1,6 +1,6 @@
 //! What can be seen from outside: counters, sizes, entries.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flow::{Expectation, Flow};
 
@@ -8,6 +8,7 @@ use super::Engine;
 use crate::api::{ExternalMode, InternalMode, Mode};
 use crate::cache::{Cache, Object, State};
 use crate::external::External;
+use crate::role::{Readiness, Role, RoleState};
 use crate::session::Session;
 use crate::snapshot::{
     ExternalStats, InternalStats, QueueStats, ReceiveStats, ResendElement, Snapshot,
@@ -62,6 +63,51 @@ impl Engine {
             resend_queue: self.sessions.first().and_then(|s| s.resend_stats()),
             queued_controls: self.sessions.iter().map(Session::queued_controls).sum(),
             active_link: self.sessions.first().map_or(0, |s| s.links.active()),
+        }
+    }
+
+    /// What this node is.
+    #[must_use]
+    pub fn role(&self) -> RoleState {
+        self.role.state()
+    }
+
+    /// Whether this node could take over now, and why.
+    #[must_use]
+    pub fn readiness(&self, now: Instant) -> Readiness {
+        let state = self.role.state();
+        if self.sessions.is_empty() {
+            Readiness::Alone
+        } else if !self.is_ready() {
+            Readiness::Starting
+        } else if self.commit.is_some() {
+            Readiness::Committing
+        } else if state.role == Role::Primary {
+            Readiness::Primary
+        } else if state.role == Role::Fault {
+            Readiness::Fault
+        } else if self.sessions.iter().all(|s| s.links.is_cut_off()) {
+            Readiness::NoPeer
+        } else {
+            let entries = self.entries_of_peers();
+            self.progress.readiness(now, self.heard_at(), entries)
+        }
+    }
+
+    /// When a peer last said something.
+    pub(super) fn heard_at(&self) -> Option<Instant> {
+        self.sessions.iter().filter_map(|s| s.heard_at).max()
+    }
+
+    /// How many entries the peers have told of.
+    pub(super) fn entries_of_peers(&self) -> u64 {
+        match &self.inject {
+            Some(inject) => inject.flows.created.saturating_sub(inject.flows.destroyed),
+            None => self
+                .externals
+                .iter()
+                .map(|external| external.flows.stats().active)
+                .sum(),
         }
     }
 

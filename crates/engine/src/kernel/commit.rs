@@ -71,7 +71,7 @@ enum Pass {
 /// A commit under way.
 #[derive(Debug)]
 pub(crate) struct Commit {
-    client: ClientId,
+    client: Option<ClientId>,
     scope: Scope,
     started: Instant,
     rules: Rules,
@@ -86,10 +86,12 @@ pub(crate) struct Commit {
     flows: (u64, u64),
     expectations: (u64, u64),
     told: u64,
+    is_interrupted: bool,
 }
 
 impl Commit {
-    pub(crate) fn new(client: ClientId, scope: Scope, rules: Rules, now: Instant) -> Self {
+    /// `client`: who waits for its end.
+    pub(crate) fn new(client: Option<ClientId>, scope: Scope, rules: Rules, now: Instant) -> Self {
         Self {
             client,
             scope,
@@ -109,16 +111,31 @@ impl Commit {
             flows: (0, 0),
             expectations: (0, 0),
             told: 0,
+            is_interrupted: false,
         }
     }
 
-    pub(crate) fn client(&self) -> ClientId {
+    pub(crate) fn client(&self) -> Option<ClientId> {
         self.client
     }
 
     /// Whether nothing is left to do.
     pub(crate) fn is_done(&self) -> bool {
-        self.pass == Pass::Done
+        self.pass == Pass::Done || (self.is_interrupted && !self.batch.is_under_way())
+    }
+
+    /// Ends after the batch under way.
+    pub(crate) fn interrupt(&mut self) {
+        self.is_interrupted = true;
+    }
+
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.is_interrupted
+    }
+
+    /// Whether its end means that the kernel has everything.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.scope == Scope::All && !self.is_interrupted
     }
 
     /// Writes the next batch into [`Self::bytes`]. `false`: answers are awaited, or all is done.
@@ -128,7 +145,7 @@ impl Commit {
         with_expectations: bool,
         now_s: u32,
     ) -> bool {
-        if self.batch.is_under_way() {
+        if self.batch.is_under_way() || self.is_interrupted {
             return false;
         }
         while self.batch.is_empty() && !self.is_done() {

@@ -132,6 +132,7 @@ impl Session {
                 if self.is_next(internal, message.seq, message.flags) {
                     self.digest(internal, receiver, now, header, message);
                     self.last_received = self.track(header, message.seq);
+                    self.heard_at = Some(now);
                     return true;
                 }
             }

@@ -4,9 +4,11 @@
 
 use std::time::{Duration, Instant};
 
-use ctnetlink::{EventKind, Header, emit};
+use ctnetlink::{EventKind, Header, Message, emit, messages};
 use engine::api::{ExpectationSync, ExternalMode, InternalMode, LinkSettings, Settings};
-use engine::{Engine, LinkId, Mode, Notice, Origins, Output, Start};
+use engine::{
+    ClientId, Engine, KernelSocket, LinkId, Mode, Notice, Origins, Outcome, Output, Start,
+};
 use flow::{Addrs, Flow, FlowFilter, L4, ProtoInfo, Status, Tcp, TcpState, Tuple};
 use syncwire::{Carrier, Flags, Kind, Split, encode, split};
 
@@ -50,6 +52,7 @@ pub(crate) struct Node {
     pub(crate) now: Instant,
     pub(crate) notices: Vec<Notice>,
     pub(crate) kernel: Vec<Vec<u8>>,
+    pub(crate) done: Vec<(ClientId, Outcome)>,
 }
 
 /// A message, as far as tests look at it.
@@ -75,13 +78,14 @@ impl Node {
             now,
             notices: Vec::new(),
             kernel: Vec::new(),
+            done: Vec::new(),
         };
         node.datagrams();
         // The first reading finds an empty table.
         let mut done = Vec::new();
         emit::done(&mut done, 1, 0, 0);
         node.engine
-            .handle_kernel_reply(now, engine::KernelSocket::Dump, &done);
+            .handle_kernel_reply(now, KernelSocket::Dump, &done);
         node.datagrams();
         node
     }
@@ -94,7 +98,8 @@ impl Node {
                 Output::Transmit { bytes, .. } => sent.push(bytes.to_vec()),
                 Output::Notice(notice) => self.notices.push(notice),
                 Output::Kernel { bytes, .. } => self.kernel.push(bytes.to_vec()),
-                Output::Done { .. } | Output::FlowEnded(_) => {}
+                Output::Done { client, outcome } => self.done.push((client, outcome)),
+                Output::FlowEnded(_) => {}
             }
         }
         sent
@@ -195,4 +200,20 @@ pub(crate) fn flow(n: u16) -> Flow {
         ..Tcp::default()
     });
     flow
+}
+
+/// What the kernel was asked, message by message.
+pub(crate) fn requests(batch: &[u8]) -> Vec<(u16, u32)> {
+    messages(batch)
+        .map(|m| {
+            m.map(|m: Message<'_>| (m.header.kind, m.header.seq))
+                .unwrap()
+        })
+        .collect()
+}
+
+pub(crate) fn answer(node: &mut Node, socket: KernelSocket, seq: u32, errno: i32) {
+    let mut bytes = Vec::new();
+    emit::verdict(&mut bytes, seq, 0, errno);
+    node.engine.handle_kernel_reply(node.now, socket, &bytes);
 }

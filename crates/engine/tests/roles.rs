@@ -1,0 +1,218 @@
+//! Roles: what a node does on being told what it is, and when it may be told.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{FTFW, Node, ORIGINS, answer, flow, requests, seen, settings};
+use ctnetlink::EventKind;
+use engine::api::{LinkState, Settings};
+use engine::{
+    ClientId, Command, KernelSocket, LinkId, Mode, Notice, Outcome, Output, Readiness, Role, Scope,
+};
+use syncwire::{Change, Flags, Kind};
+
+fn told(node: &mut Node, client: u64, command: Command) {
+    node.engine
+        .handle_command(node.now, ClientId(client), command);
+}
+
+fn role(node: &Node) -> Role {
+    node.engine.role().role
+}
+
+fn readiness(node: &Node) -> Readiness {
+    node.engine.readiness(node.now)
+}
+
+/// A backup with one entry of its peer.
+fn backup() -> Node {
+    let mut node = Node::new(settings(FTFW));
+    node.data(Change::New, 0x20, 1, 1);
+    node.datagrams();
+    node.kernel.clear();
+    node
+}
+
+/// The kernel takes the batch written last.
+fn kernel_takes_all(node: &mut Node) {
+    for (_, seq) in requests(&node.kernel.pop().unwrap()) {
+        answer(node, KernelSocket::Commit, seq, 0);
+    }
+}
+
+#[test]
+fn a_primary_has_committed_before_it_is_ready_then_tells_everything() {
+    let mut node = backup();
+    told(&mut node, 1, Command::Become(Role::Primary));
+    node.datagrams();
+    assert_eq!(role(&node), Role::Primary);
+    assert_eq!(readiness(&node), Readiness::Committing);
+    assert!(node.done.is_empty(), "the kernel has not answered");
+    node.event(EventKind::New, ORIGINS.commit, &flow(1));
+    kernel_takes_all(&mut node);
+    let told_to_peer: Vec<_> = node.datagrams().iter().flat_map(|d| seen(d)).collect();
+    assert_eq!(node.done, [(ClientId(1), Outcome::Done)]);
+    assert_eq!(readiness(&node), Readiness::Primary);
+    assert_eq!(node.external(), 0);
+    assert_eq!(node.internal(), 1, "what was committed is ours now");
+    assert!(
+        told_to_peer.iter().any(|m| matches!(m.kind, Kind::Flow(_))),
+        "{told_to_peer:?}"
+    );
+    assert!(
+        node.notices
+            .iter()
+            .any(|n| matches!(n, Notice::Takeover(_)))
+    );
+}
+
+#[test]
+fn who_asks_twice_for_a_role_waits_for_the_same_end() {
+    let mut node = backup();
+    for client in 1..=3 {
+        told(&mut node, client, Command::Become(Role::Primary));
+    }
+    node.datagrams();
+    assert_eq!(node.kernel.len(), 1, "one commit");
+    kernel_takes_all(&mut node);
+    node.datagrams();
+    let done = |client| (ClientId(client), Outcome::Done);
+    assert_eq!(node.done, [done(1), done(2), done(3)]);
+    assert_eq!(node.engine.role().generation, 1);
+}
+
+#[test]
+fn the_newest_role_wins_and_the_older_one_hears_so() {
+    let mut node = backup();
+    told(&mut node, 1, Command::Become(Role::Primary));
+    node.datagrams();
+    told(&mut node, 2, Command::Become(Role::Backup));
+    let sent: Vec<_> = node.datagrams().iter().flat_map(|d| seen(d)).collect();
+    assert_eq!(
+        node.done,
+        [
+            (ClientId(1), Outcome::Superseded),
+            (ClientId(2), Outcome::Done)
+        ]
+    );
+    assert_eq!(role(&node), Role::Backup);
+    assert!(
+        sent.iter()
+            .any(|m| m.flags & Flags::RESYNC.0 != 0 && m.kind == Kind::Control),
+        "a backup asks for everything: {sent:?}"
+    );
+    // Back again before the kernel has answered: the commit is made anew, from its start.
+    told(&mut node, 3, Command::Become(Role::Primary));
+    node.datagrams();
+    kernel_takes_all(&mut node);
+    node.datagrams();
+    assert!(node.notices.contains(&Notice::CommitInterrupted));
+    assert_eq!(node.done.len(), 2, "the second commit has just begun");
+    kernel_takes_all(&mut node);
+    node.datagrams();
+    assert_eq!(node.done[2], (ClientId(3), Outcome::Done));
+}
+
+#[test]
+fn a_commit_of_the_old_kind_serves_a_primary_too() {
+    let mut node = backup();
+    told(&mut node, 1, Command::Commit(Scope::All));
+    node.datagrams();
+    told(&mut node, 2, Command::Become(Role::Primary));
+    node.datagrams();
+    assert_eq!(node.kernel.len(), 1);
+    kernel_takes_all(&mut node);
+    node.datagrams();
+    let done = |client| (ClientId(client), Outcome::Done);
+    assert_eq!(node.done, [done(1), done(2)]);
+}
+
+#[test]
+fn a_return_in_time_keeps_what_the_purge_would_have_deleted() {
+    let mut node = Node::new(Settings {
+        purge_timeout: Duration::from_secs(2),
+        ..settings(FTFW)
+    });
+    told(&mut node, 1, Command::Become(Role::Backup));
+    told(&mut node, 2, Command::Become(Role::Primary));
+    node.datagrams();
+    node.wait(Duration::from_secs(3));
+    node.datagrams();
+    assert!(!node.notices.contains(&Notice::PurgingKernel));
+    told(&mut node, 3, Command::Become(Role::Fault));
+    node.datagrams();
+    node.wait(Duration::from_secs(3));
+    node.datagrams();
+    assert!(node.notices.contains(&Notice::PurgingKernel));
+    assert_eq!(readiness(&node), Readiness::Fault);
+}
+
+#[test]
+fn the_old_commands_show_in_the_role() {
+    let mut node = backup();
+    assert_eq!(role(&node), Role::Unknown);
+    told(&mut node, 1, Command::SchedulePurge);
+    assert_eq!(role(&node), Role::Fault);
+    told(&mut node, 2, Command::RequestResync);
+    assert_eq!(role(&node), Role::Backup);
+    told(&mut node, 3, Command::Commit(Scope::Expectations));
+    assert_eq!(role(&node), Role::Backup);
+    told(&mut node, 4, Command::Commit(Scope::All));
+    assert_eq!(role(&node), Role::Primary);
+}
+
+#[test]
+fn a_backup_is_ready_when_the_peers_entries_have_stopped_coming() {
+    let mut node = Node::new(settings(FTFW));
+    told(&mut node, 1, Command::Become(Role::Backup));
+    node.datagrams();
+    assert_eq!(readiness(&node), Readiness::Awaiting);
+    let mut seq = 1;
+    for _ in 0..3 {
+        for _ in 0..500 {
+            node.data(Change::New, 0x20, seq, seq as u16);
+            seq += 1;
+        }
+        node.datagrams();
+        assert!(!readiness(&node).is_ready(), "{}", readiness(&node));
+        node.wait(Duration::from_millis(500));
+    }
+    node.wait(Duration::from_millis(500));
+    assert_eq!(readiness(&node), Readiness::Synchronised);
+}
+
+#[test]
+fn without_a_peer_or_a_link_there_is_nothing_to_wait_for() {
+    let mut node = Node::new(settings(Mode::Notrack));
+    told(&mut node, 1, Command::Become(Role::Backup));
+    assert!(!readiness(&node).is_ready());
+    node.wait(Duration::from_secs(3));
+    assert_eq!(readiness(&node), Readiness::NoPeer);
+
+    let mut node = Node::new(settings(FTFW));
+    let down = LinkState {
+        up: true,
+        running: false,
+    };
+    node.engine.handle_link(node.now, LinkId(0), down);
+    assert_eq!(readiness(&node), Readiness::NoPeer);
+    let alone = Node::new(settings(Mode::Statistics));
+    assert_eq!(readiness(&alone), Readiness::Alone);
+}
+
+#[test]
+fn what_the_kernel_tells_of_a_commit_during_a_bulk_is_told_on() {
+    let mut node = backup();
+    told(&mut node, 1, Command::Become(Role::Primary));
+    node.datagrams();
+    kernel_takes_all(&mut node);
+    // The bulk has begun, nothing has been sent; then the last events of the commit arrive.
+    assert!(matches!(node.engine.poll_output(), Some(Output::Notice(_))));
+    node.event(EventKind::New, ORIGINS.commit, &flow(1));
+    let told_to_peer: Vec<_> = node.datagrams().iter().flat_map(|d| seen(d)).collect();
+    assert!(
+        told_to_peer.iter().any(|m| matches!(m.kind, Kind::Flow(_))),
+        "{told_to_peer:?}"
+    );
+}
