@@ -16,6 +16,10 @@ use control::Request;
 
 use crate::log::{Level, complain};
 
+mod verb;
+
+pub(crate) use verb::{Call, Verb};
+
 /// The file read unless `-C` names another one.
 pub(crate) const DEFAULT_CONFIG: &str = "/etc/conntrackd/conntrackd.conf";
 
@@ -59,16 +63,8 @@ pub(crate) enum Invocation {
         /// Configuration, which names the socket.
         config: PathBuf,
     },
-    /// Read the configuration and say what is wrong with it.
-    Check {
-        /// Configuration.
-        config: PathBuf,
-    },
-    /// Print the configuration in the new form.
-    Convert {
-        /// Configuration.
-        config: PathBuf,
-    },
+    /// What the original does not have.
+    Verb(Call),
     /// End with this status.
     Exit(u8),
 }
@@ -87,15 +83,18 @@ pub(crate) enum Say {
 /// Reads the arguments behind the program's name.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> CommandLine {
     let mut args = args.into_iter().peekable();
-    // compat: `check` was `-h`, `convert` an unknown option; nothing deployed says either.
-    let verb: Option<fn(PathBuf) -> Invocation> = match args.peek().map(|arg| arg.as_bytes()) {
-        Some(b"check") => Some(|config| Invocation::Check { config }),
-        Some(b"convert") => Some(|config| Invocation::Convert { config }),
-        _ => None,
-    };
-    if let Some(invocation) = verb {
-        args.next();
-        return parse_verb(invocation, args);
+    // compat: each verb was an option or an unknown one; nothing deployed says any of them.
+    if args.peek().is_some_and(|word| verb::is_verb(word)) {
+        return match verb::parse(args) {
+            Ok(call) => CommandLine {
+                says: Vec::new(),
+                invocation: Invocation::Verb(call),
+            },
+            Err(text) => CommandLine {
+                says: vec![Say::Message(Level::Error, text)],
+                invocation: Invocation::Exit(1),
+            },
+        };
     }
     let mut parser = Parser {
         args,
@@ -127,34 +126,6 @@ pub(crate) fn tell(says: &[Say], program: &OsStr, out: &mut impl Write) -> io::R
         }
     }
     out.flush()
-}
-
-/// The new verbs take `-C FILE` and nothing else.
-fn parse_verb(
-    invocation: fn(PathBuf) -> Invocation,
-    mut args: impl Iterator<Item = OsString>,
-) -> CommandLine {
-    let mut config = PathBuf::from(DEFAULT_CONFIG);
-    let mut complaint = None;
-    while let (Some(arg), None) = (args.next(), &complaint) {
-        if arg != "-C" {
-            complaint = Some(format!("Unknown option: {}", arg.to_string_lossy()));
-        } else if let Some(path) = args.next() {
-            config = path.into();
-        } else {
-            complaint = Some("Missing config filename".to_owned());
-        }
-    }
-    match complaint {
-        None => CommandLine {
-            says: Vec::new(),
-            invocation: invocation(config),
-        },
-        Some(text) => CommandLine {
-            says: vec![Say::Message(Level::Error, text)],
-            invocation: Invocation::Exit(1),
-        },
-    }
 }
 
 struct Parser<I: Iterator<Item = OsString>> {

@@ -3,6 +3,7 @@
 use std::io::{self, Read as _, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 /// A request could not be made, or its answer not be passed on. Either is exit status 1.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +14,12 @@ pub(crate) enum ClientError {
     /// The daemon went away before it was asked.
     #[error("can't send the request: {0}")]
     Send(#[source] io::Error),
+    /// The answer has not come in time.
+    #[error("no answer in time")]
+    TimedOut,
+    /// The daemon closed without a word, or with one that means nothing here.
+    #[error("the daemon does not know this command: is it another program, or an older one?")]
+    NotUnderstood,
     /// Standard output takes nothing.
     #[error("can't write the answer: {0}")]
     Output(#[source] io::Error),
@@ -24,7 +31,23 @@ pub(crate) enum ClientError {
 /// See [`ClientError`]. An answer that ends in the middle is none: a daemon that is told to end may close
 /// the connection that way.
 pub(crate) fn run(path: &Path, request: u32, out: &mut impl Write) -> Result<(), ClientError> {
+    run_for(path, request, None, out)
+}
+
+/// Like [`run`], but an answer that pauses for longer than `timeout` is given up.
+///
+/// # Errors
+/// See [`ClientError`].
+pub(crate) fn run_for(
+    path: &Path,
+    request: u32,
+    timeout: Option<Duration>,
+    out: &mut impl Write,
+) -> Result<(), ClientError> {
     let mut stream = UnixStream::connect(path).map_err(ClientError::Connect)?;
+    stream
+        .set_read_timeout(timeout)
+        .map_err(ClientError::Send)?;
     // In one write: the original waits for the rest of a short one and does nothing else meanwhile.
     stream
         .write_all(&request.to_ne_bytes())
@@ -32,6 +55,7 @@ pub(crate) fn run(path: &Path, request: u32, out: &mut impl Write) -> Result<(),
     match copy(&mut stream, out) {
         // Whoever reads our output has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(ClientError::TimedOut),
         outcome => outcome.map_err(ClientError::Output),
     }
 }
@@ -43,6 +67,7 @@ fn copy(stream: &mut UnixStream, out: &mut impl Write) -> io::Result<()> {
             Ok(0) => return out.flush(),
             Ok(len) => out.write_all(buffer.get(..len).unwrap_or_default())?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
             Err(_) => return out.flush(),
         }
     }

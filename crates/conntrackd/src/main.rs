@@ -22,13 +22,14 @@ mod scheduler;
 mod server;
 mod settings;
 mod tasks;
+mod verbs;
 
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use cli::Invocation;
+use cli::{Call, Invocation, Verb};
 use log::{Level, complain};
 
 fn main() -> ExitCode {
@@ -46,29 +47,46 @@ fn main() -> ExitCode {
         },
         Invocation::Daemon { config, .. } => daemon::run(&config),
         Invocation::Client { request, config } => ask(request, &config),
-        Invocation::Check { config } => check::check(&config),
-        Invocation::Convert { config } => check::convert(&config),
+        Invocation::Verb(call) => carry_out(&call),
         Invocation::Exit(code) => ExitCode::from(code),
     }
 }
 
+fn carry_out(call: &Call) -> ExitCode {
+    let (config, json) = (&call.config, call.json);
+    match call.verb {
+        Verb::Check => check::check(config),
+        Verb::Convert => check::convert(config),
+        Verb::Role => with_socket(config, |socket| verbs::role(socket, json)),
+        Verb::Become { role, timeout } => with_socket(config, |socket| {
+            verbs::become_role(socket, role, timeout, json)
+        }),
+        Verb::Ready => with_socket(config, |socket| verbs::ready(socket, json)),
+    }
+}
+
 /// Asks the daemon that the configuration names.
-fn ask(request: u32, path: &Path) -> ExitCode {
-    let config = match load::load(path) {
+fn ask(request: u32, config: &Path) -> ExitCode {
+    with_socket(config, |socket| {
+        match client::run(socket, request, &mut io::stdout()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error.to_string()),
+        }
+    })
+}
+
+/// Does something with the control socket that the configuration names.
+fn with_socket(config: &Path, ask: impl FnOnce(&Path) -> ExitCode) -> ExitCode {
+    match load::load(config) {
         Ok((config, warnings)) => {
             load::tell_warnings(&warnings);
-            config
+            // Without a path no client can connect; the original says so in the same words.
+            ask(&config.general.unix_path.unwrap_or_default())
         }
         Err(error) => {
             load::tell_warnings(error.warnings());
-            return fail(&error.to_string());
+            fail(&error.to_string())
         }
-    };
-    // Without a path no client can connect; the original says so in the same words.
-    let socket = config.general.unix_path.unwrap_or_default();
-    match client::run(&socket, request, &mut io::stdout()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error.to_string()),
     }
 }
 

@@ -1,13 +1,15 @@
 //! Answers to statistics and dump requests, from what the driver holds.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use control::dump::{self, Lifetime};
+use control::json::{self, ReadyReport, RoleReport};
 use control::request::{Dump, Format, Page, Side, Table};
 use control::stats::{self, LinkStats, RuntimeStats, Shell, Transport};
 use control::xml;
 use ctnetlink::request::DumpFilter;
 use ctnetlink::{Reply, parse};
+use engine::Outcome;
 use engine::snapshot::{InternalStats, QueueStats};
 
 use crate::driver::{Driver, Link, Open};
@@ -40,6 +42,18 @@ pub(crate) fn page(driver: &Driver, page: Page) -> Vec<u8> {
         &shell,
     );
     out
+}
+
+/// The role. `outcome`: how a change that was asked for has ended.
+pub(crate) fn role(driver: &Driver, outcome: Option<Outcome>) -> Vec<u8> {
+    let state = driver.engine.role();
+    let passed = Instant::now().saturating_duration_since(state.since);
+    json::line(&RoleReport::new(&state, passed, outcome))
+}
+
+/// Whether this node could take over now.
+pub(crate) fn ready(driver: &Driver) -> Vec<u8> {
+    json::line(&ReadyReport::new(driver.engine.readiness(Instant::now())))
 }
 
 /// Appends entries from `cursor` on. Returns where to go on.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use control::request::{Answer, Request, Table};
 use ctnetlink::socket::{Received, RequestSocket};
+use engine::Command;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -101,6 +102,22 @@ async fn client(shared: Shared, mut stream: UnixStream) -> io::Result<()> {
             let ended = shared.borrow_mut().command(command);
             // The sender goes only with the daemon.
             let _ = ended.await;
+        }
+        Answer::Become(role) => {
+            let ended = shared.borrow_mut().command(Command::Become(role));
+            let Ok(outcome) = ended.await else {
+                return Ok(());
+            };
+            let report = report::role(&shared.borrow(), Some(outcome));
+            write(&mut stream, &report).await?;
+        }
+        Answer::Role => {
+            let report = report::role(&shared.borrow(), None);
+            write(&mut stream, &report).await?;
+        }
+        Answer::Ready => {
+            let report = report::ready(&shared.borrow());
+            write(&mut stream, &report).await?;
         }
         Answer::Statistics(page) => {
             let text = report::page(&shared.borrow(), page);

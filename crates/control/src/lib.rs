@@ -4,7 +4,8 @@
 //! Nothing here opens a socket, asks a clock or holds state; a dump is rendered one entry at a time, so
 //! that a table of any size needs no memory.
 //!
-//! Reading order: [`request`], [`stats`], [`dump`], [`xml`], [`statslog`].
+//! Reading order: [`request`], [`stats`], [`dump`], [`xml`], [`statslog`],
+//! [`json`].
 
 #![forbid(unsafe_code)]
 
@@ -18,6 +19,7 @@ macro_rules! put {
 
 mod bytes;
 pub mod dump;
+pub mod json;
 mod names;
 pub mod request;
 pub mod stats;

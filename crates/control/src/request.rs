@@ -2,8 +2,8 @@
 //!
 //! A client sends four bytes, a number in host byte order, and reads text until the end.
 
-use engine::Command;
 use engine::api::{Caches, Scope};
+use engine::{Command, Role};
 
 /// Everything a client can ask for. The values are those on the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,6 +77,17 @@ pub enum Request {
     DumpInternalExpectationsXml = 47,
     /// `-e expect -x`.
     DumpExternalExpectationsXml = 48,
+    // The original's numbers end below 64; these are far above.
+    /// `role`.
+    Role = 4096,
+    /// `role primary`.
+    BecomePrimary = 4097,
+    /// `role backup`.
+    BecomeBackup = 4098,
+    /// `role fault`.
+    BecomeFault = 4099,
+    /// `ready`.
+    Ready = 4100,
 }
 
 /// A page of statistics.
@@ -149,6 +160,12 @@ pub enum Answer {
     Statistics(Page),
     /// A listing.
     Dump(Dump),
+    /// A role is taken; the answer tells how that has ended.
+    Become(Role),
+    /// The role.
+    Role,
+    /// Whether the node could take over.
+    Ready,
     /// The daemon ends.
     Kill,
     /// Nothing.
@@ -157,7 +174,7 @@ pub enum Answer {
 
 impl Request {
     /// All requests, by number.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 39] = [
         Self::FlushKernel,
         Self::ResyncFromKernel,
         Self::DumpInternal,
@@ -192,6 +209,11 @@ impl Request {
         Self::CommitAll,
         Self::DumpInternalExpectationsXml,
         Self::DumpExternalExpectationsXml,
+        Self::Role,
+        Self::BecomePrimary,
+        Self::BecomeBackup,
+        Self::BecomeFault,
+        Self::Ready,
     ];
 
     /// What a client sent; `None` for a number that means nothing.
@@ -255,6 +277,11 @@ impl Request {
             Self::SendBulk => Answer::Command(Command::SendBulk),
             Self::RequestResync => Answer::Command(Command::RequestResync),
             Self::SchedulePurge => Answer::Command(Command::SchedulePurge),
+            Self::Role => Answer::Role,
+            Self::BecomePrimary => Answer::Become(Role::Primary),
+            Self::BecomeBackup => Answer::Become(Role::Backup),
+            Self::BecomeFault => Answer::Become(Role::Fault),
+            Self::Ready => Answer::Ready,
             Self::Kill => Answer::Kill,
             Self::DumpInternal => flows(Internal, Plain),
             Self::DumpExternal => flows(External, Plain),
@@ -283,12 +310,13 @@ mod tests {
 
     #[test]
     fn each_number_is_the_request_of_that_number() {
-        let known: Vec<u32> = (0..=300)
+        let known: Vec<u32> = (0..=10_000)
             .filter(|&n| Request::from_number(n).is_some())
             .collect();
         let mut expected = vec![0, 1];
         expected.extend(16..=26);
         expected.extend(28..=48);
+        expected.extend(4096..=4100);
         assert_eq!(known, expected);
         for number in known {
             assert_eq!(Request::from_number(number).unwrap().number(), number);

@@ -221,16 +221,19 @@ fn the_version_begins_as_scripts_expect() {
 
 #[test]
 fn new_verbs_are_whole_first_words() {
-    let check = |config: &str| Invocation::Check {
-        config: config.into(),
+    let call = |verb, config: &str| {
+        Invocation::Verb(Call {
+            verb,
+            config: config.into(),
+            json: false,
+        })
     };
+    let check = |config| call(Verb::Check, config);
     assert_eq!(parsed("check").invocation, check(DEFAULT_CONFIG));
     assert_eq!(parsed("check -C /a").invocation, check("/a"));
     assert_eq!(
         parsed("convert -C /a").invocation,
-        Invocation::Convert {
-            config: "/a".into()
-        }
+        call(Verb::Convert, "/a")
     );
     for line in ["check -s", "check foo -C /a", "convert -C"] {
         assert_eq!(parsed(line).invocation, Invocation::Exit(1), "{line}");

@@ -1,0 +1,152 @@
+//! The verbs that the original does not have: a word, then options in any order.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use engine::Role;
+
+use super::DEFAULT_CONFIG;
+
+/// Which verb, with what it takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    /// Read the configuration and say what is wrong with it.
+    Check,
+    /// Print the configuration in the new form.
+    Convert,
+    /// Tell the role.
+    Role,
+    /// Take a role.
+    Become {
+        role: Role,
+        /// Stop waiting after this; the daemon goes on.
+        timeout: Option<Duration>,
+    },
+    /// Tell whether this node could take over.
+    Ready,
+}
+
+/// A verb with the options that all of them take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Call {
+    pub(crate) verb: Verb,
+    /// Configuration, which names the socket.
+    pub(crate) config: PathBuf,
+    /// The answer is for a program.
+    pub(crate) json: bool,
+}
+
+/// Whether the word is one of the verbs.
+pub(super) fn is_verb(word: &OsStr) -> bool {
+    find(word).is_some()
+}
+
+fn find(word: &OsStr) -> Option<Verb> {
+    Some(match word.as_bytes() {
+        b"check" => Verb::Check,
+        b"convert" => Verb::Convert,
+        b"role" => Verb::Role,
+        b"ready" => Verb::Ready,
+        _ => return None,
+    })
+}
+
+/// Reads a verb and what follows it.
+///
+/// # Errors
+/// What is wrong with the words, as a line for the user.
+pub(super) fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Call, String> {
+    let verb = args.next().as_deref().and_then(find);
+    let mut call = Call {
+        verb: verb.ok_or("Missing command")?,
+        config: DEFAULT_CONFIG.into(),
+        json: false,
+    };
+    let mut timeout = None;
+    while let Some(arg) = args.next() {
+        match (arg.as_bytes(), &call.verb) {
+            (b"-C", _) => {
+                call.config = args.next().ok_or("Missing config filename")?.into();
+            }
+            (b"--json", Verb::Role | Verb::Become { .. } | Verb::Ready) => call.json = true,
+            (b"--timeout", Verb::Role | Verb::Become { .. }) => {
+                timeout = Some(seconds(args.next())?);
+            }
+            (word, Verb::Role) if role(word).is_some() => {
+                let role = role(word).unwrap_or_default();
+                call.verb = Verb::Become {
+                    role,
+                    timeout: None,
+                };
+            }
+            _ => return Err(format!("Unknown option: {}", arg.to_string_lossy())),
+        }
+    }
+    match (&mut call.verb, timeout) {
+        (Verb::Become { timeout, .. }, given) => *timeout = given,
+        (_, Some(_)) => return Err("--timeout needs a role to wait for".to_owned()),
+        (_, None) => {}
+    }
+    Ok(call)
+}
+
+fn role(word: &[u8]) -> Option<Role> {
+    Some(match word {
+        // Some scripts say master.
+        b"primary" | b"master" => Role::Primary,
+        b"backup" => Role::Backup,
+        b"fault" => Role::Fault,
+        _ => return None,
+    })
+}
+
+fn seconds(word: Option<OsString>) -> Result<Duration, String> {
+    word.and_then(|word| word.to_str()?.parse().ok())
+        .filter(|&s| s > 0)
+        .map(Duration::from_secs)
+        .ok_or_else(|| "--timeout needs a number of seconds above 0".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Call, String> {
+        parse(line.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn a_role_takes_a_timeout_and_options_stand_anywhere() {
+        let call = parsed("role --json primary -C /x --timeout 5").unwrap();
+        let verb = Verb::Become {
+            role: Role::Primary,
+            timeout: Some(Duration::from_secs(5)),
+        };
+        assert_eq!(
+            (call.verb, call.json, call.config),
+            (verb, true, "/x".into())
+        );
+        assert_eq!(parsed("role").unwrap().verb, Verb::Role);
+        assert_eq!(parsed("ready").unwrap().verb, Verb::Ready);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        for (line, error) in [
+            ("role nothing", "Unknown option: nothing"),
+            ("role primary backup", "Unknown option: backup"),
+            ("ready --timeout 1", "Unknown option: --timeout"),
+            ("role --timeout 1", "--timeout needs a role to wait for"),
+            (
+                "role primary --timeout x",
+                "--timeout needs a number of seconds above 0",
+            ),
+            ("ready -C", "Missing config filename"),
+            ("check --json", "Unknown option: --json"),
+        ] {
+            assert_eq!(parsed(line), Err(error.to_owned()), "{line}");
+        }
+    }
+}

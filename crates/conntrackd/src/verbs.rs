@@ -1,0 +1,131 @@
+//! The verbs that ask the daemon: `role` and `ready`.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use control::Request;
+use control::json::{ReadyReport, RoleReport};
+use engine::Role;
+use serde::de::DeserializeOwned;
+
+use crate::client::{self, ClientError};
+use crate::log::{Level, complain};
+
+/// A newer role took the place of the one asked for.
+const SUPERSEDED: u8 = 3;
+
+/// The role was not settled in time; the daemon goes on with it.
+const TIMED_OUT: u8 = 4;
+
+/// `conntrackd role`.
+pub(crate) fn role(socket: &Path, json: bool) -> ExitCode {
+    match ask::<RoleReport>(socket, Request::Role, None, json) {
+        Ok(Some(report)) => {
+            let doing = if report.settled { "" } else { ", not settled" };
+            let (seconds, cause) = (report.for_s, report.cause);
+            say(&format!(
+                "{} for {seconds} s, by {cause}{doing}",
+                report.role
+            ))
+        }
+        Ok(None) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+/// `conntrackd role primary|backup|fault`.
+pub(crate) fn become_role(
+    socket: &Path,
+    role: Role,
+    timeout: Option<Duration>,
+    json: bool,
+) -> ExitCode {
+    let request = match role {
+        Role::Primary => Request::BecomePrimary,
+        Role::Fault => Request::BecomeFault,
+        Role::Backup | Role::Unknown => Request::BecomeBackup,
+    };
+    match fetch::<RoleReport>(socket, request, timeout) {
+        Ok((report, line)) => {
+            if json {
+                // Whoever reads has seen enough if it goes away.
+                let _ = io::stdout().write_all(&line);
+            }
+            if report.outcome.as_deref() == Some("superseded") {
+                let text = format!("a newer command has made this node {}", report.role);
+                complain(Level::Warning, &text);
+                return ExitCode::from(SUPERSEDED);
+            }
+            ExitCode::SUCCESS
+        }
+        Err(ClientError::TimedOut) => {
+            complain(
+                Level::Error,
+                &format!("not {role} yet; the daemon goes on with it"),
+            );
+            ExitCode::from(TIMED_OUT)
+        }
+        Err(error) => fail(&error),
+    }
+}
+
+/// `conntrackd ready`: success if this node could take over now.
+pub(crate) fn ready(socket: &Path, json: bool) -> ExitCode {
+    let report = match fetch::<ReadyReport>(socket, Request::Ready, None) {
+        Ok((report, line)) => {
+            let text = format!(
+                "{}: {}\n",
+                if report.ready { "ready" } else { "not ready" },
+                report.reason
+            );
+            let _ = io::stdout().write_all(if json { &line } else { text.as_bytes() });
+            report
+        }
+        Err(error) => return fail(&error),
+    };
+    if report.ready {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Asks; the answer is either copied or returned.
+fn ask<T: DeserializeOwned>(
+    socket: &Path,
+    request: Request,
+    timeout: Option<Duration>,
+    json: bool,
+) -> Result<Option<T>, ClientError> {
+    let (report, line) = fetch(socket, request, timeout)?;
+    if !json {
+        return Ok(Some(report));
+    }
+    io::stdout().write_all(&line).map_err(ClientError::Output)?;
+    Ok(None)
+}
+
+fn fetch<T: DeserializeOwned>(
+    socket: &Path,
+    request: Request,
+    timeout: Option<Duration>,
+) -> Result<(T, Vec<u8>), ClientError> {
+    let mut line = Vec::new();
+    client::run_for(socket, request.number(), timeout, &mut line)?;
+    let report = serde_json::from_slice(&line).map_err(|_| ClientError::NotUnderstood)?;
+    Ok((report, line))
+}
+
+fn say(text: &str) -> ExitCode {
+    match writeln!(io::stdout(), "{text}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn fail(error: &ClientError) -> ExitCode {
+    complain(Level::Error, &error.to_string());
+    ExitCode::FAILURE
+}
