@@ -304,6 +304,7 @@ async fn live(
     }
     tracing::info!("initialization completed");
     started(config, detached)?;
+    shared.borrow_mut().begin();
     tokio::task::spawn_local(watchdog(config.general.systemd));
     tokio::task::spawn_local(reload(Rc::clone(&shared), path.to_owned(), log.clone()));
     tokio::task::spawn_local(suppressed(log.clone()));

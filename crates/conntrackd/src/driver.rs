@@ -110,6 +110,12 @@ impl Driver {
         }
     }
 
+    /// The start has been told.
+    pub(crate) fn begin(&mut self) {
+        self.engine.begin(Instant::now());
+        self.flush();
+    }
+
     /// Gives a command to the engine; the receiver fires when it has ended.
     pub(crate) fn command(&mut self, command: Command) -> oneshot::Receiver<Outcome> {
         let client = ClientId(self.next_client);

@@ -143,10 +143,16 @@ impl Engine {
             }
         }
         engine.populate();
-        if engine.settings.startup_resync && synchronises {
-            engine.request_resync();
-        }
         engine
+    }
+
+    /// Asks the peer for everything, if that is to be done once after a start. For when the start has been
+    /// told to whoever waits for it.
+    pub fn begin(&mut self, now: Instant) {
+        self.now = now;
+        if self.settings.startup_resync && !self.sessions.is_empty() {
+            self.request_resync();
+        }
     }
 
     /// Whether the kernel's tables have been read for the first time.

@@ -99,7 +99,9 @@ impl Node {
                 flush: self.port_id(KernelSocket::Flush),
             },
         };
-        self.engine = Some(Engine::new(self.settings.clone(), start));
+        let mut engine = Engine::new(self.settings.clone(), start);
+        engine.begin(now);
+        self.engine = Some(engine);
     }
 
     /// Kills the engine; whoever waits for a command waits no more.

@@ -12,7 +12,8 @@ use super::{Endpoint, Kind, force_buffers, with_scope};
 /// An open link: one socket to send on, one to receive from.
 #[derive(Debug)]
 pub(crate) struct DatagramLink {
-    sender: UdpSocket,
+    /// Not the runtime's: that one asks its own record of readiness first, which says no until the first turn.
+    sender: std::net::UdpSocket,
     /// Shared with the task that waits for datagrams.
     pub(crate) receiver: std::rc::Rc<UdpSocket>,
     /// Index of the interface it was opened on.
@@ -32,9 +33,11 @@ impl DatagramLink {
             Kind::Udp { local, peer } => unicast(endpoint, local, peer, interface_index)?,
             Kind::Tcp { .. } => return Err(io::ErrorKind::Unsupported.into()),
         };
+        sender.set_nonblocking(true)?;
+        receiver.set_nonblocking(true)?;
         Ok(Self {
-            sender: into_tokio(sender)?,
-            receiver: std::rc::Rc::new(into_tokio(receiver)?),
+            sender: sender.into(),
+            receiver: std::rc::Rc::new(UdpSocket::from_std(receiver.into())?),
             interface_index,
         })
     }
@@ -43,18 +46,13 @@ impl DatagramLink {
     pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         // A pending error of an earlier datagram (the peer's port is closed) is told by the next call
         // and must not cost this one.
-        match self.sender.try_send(bytes) {
+        match self.sender.send(bytes) {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                self.sender.try_send(bytes)
+                self.sender.send(bytes)
             }
             outcome => outcome,
         }
     }
-}
-
-fn into_tokio(socket: Socket) -> io::Result<UdpSocket> {
-    socket.set_nonblocking(true)?;
-    UdpSocket::from_std(socket.into())
 }
 
 fn new_socket(address: IpAddr) -> io::Result<Socket> {
