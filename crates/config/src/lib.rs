@@ -19,6 +19,7 @@
 )]
 
 mod check;
+mod compare;
 mod convert;
 mod error;
 mod legacy;
@@ -31,11 +32,12 @@ mod statement;
 mod toml;
 
 pub use check::{Finding, Host, HostInterface, Severity, check};
+pub use compare::needing_restart;
 pub use convert::to_toml;
 pub use error::{ErrorKind, ParseError};
 pub use load::{LoadError, load, parse_text};
 pub use schema::{
     Alarm, CacheUse, Config, ExpectationSync, Facility, FilterFrom, Ftfw, General, Helper,
-    HelperPolicy, HelperTransport, Helpers, Link, MAX_LINKS, Mode, Notrack, Origin, Place, Role,
-    Scheduler, Source, Statistics, Sync, Transport, Warning,
+    HelperPolicy, HelperTransport, Helpers, Link, LogLevel, MAX_LINKS, Mode, Notrack, Origin,
+    Place, Role, Scheduler, Source, Statistics, Sync, Transport, Warning,
 };

@@ -148,6 +148,14 @@ impl Page<'_> {
         self.log("general.log_file", general.log_file.as_deref(), LOG_FILE);
         self.unless("general.syslog", facility(general.syslog), "false");
         self.unless(
+            "general.log_level",
+            quoted(general.log_level.name()),
+            quoted(usual.log_level.name()),
+        );
+        if let Some(file) = &general.ready_file {
+            self.always("general.ready_file", path(file));
+        }
+        self.unless(
             "general.lock_file",
             path(&general.lock_file),
             path(&usual.lock_file).as_str(),

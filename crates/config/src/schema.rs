@@ -296,6 +296,11 @@ pub struct General {
     pub log_file: Option<PathBuf>,
     /// Log to this facility. `Syslog`, default none; `on` is `daemon`.
     pub syslog: Option<Facility>,
+    /// What is not worth a line in the log is left out. TOML only: `log_level`, default all.
+    pub log_level: LogLevel,
+    /// File that tells keepalived (`track_file`) whether this node may take over. TOML only: `ready_file`,
+    /// default none.
+    pub ready_file: Option<PathBuf>,
     /// File that exists while the daemon runs. `LockFile`, default `/var/lock/conntrackd.lock`.
     /// At most 256 bytes.
     pub lock_file: PathBuf,
@@ -333,6 +338,8 @@ impl Default for General {
             hash_limit: HASH_LIMIT,
             log_file: None,
             syslog: None,
+            log_level: LogLevel::default(),
+            ready_file: None,
             lock_file: LOCK_FILE.into(),
             unix_path: None,
             netlink_buffer_len: None,
@@ -346,6 +353,44 @@ impl Default for General {
             filter: FlowFilter::default(),
             filter_from: FilterFrom::default(),
         }
+    }
+}
+
+/// Which lines the log has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// All.
+    #[default]
+    Notice,
+    /// Warnings and errors.
+    Warning,
+    /// Errors.
+    Error,
+}
+
+impl LogLevel {
+    const NAMES: [(&'static str, Self); 3] = [
+        ("notice", Self::Notice),
+        ("warning", Self::Warning),
+        ("error", Self::Error),
+    ];
+
+    /// The level of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::NAMES
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map(|&(_, level)| level)
+    }
+
+    /// Its name in a file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::NAMES
+            .iter()
+            .find(|&&(_, level)| level == self)
+            .map_or("notice", |&(name, _)| name)
     }
 }
 

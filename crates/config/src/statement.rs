@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use flow::{Action, Family, TcpState};
 
-use crate::{FilterFrom, Place};
+use crate::{FilterFrom, LogLevel, Place};
 
 /// A clause and where it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +63,8 @@ pub(crate) enum Clause {
     SchedulerType(String),
     SchedulerPriority(u32),
     Systemd(bool),
+    LogLevel(LogLevel),
+    ReadyFile(PathBuf),
 
     FilterProtocol(String),
     FilterProtocolNumber(u8),

@@ -18,7 +18,7 @@ use crate::kernel::{Events, Requests};
 use crate::lock::{LockError, LockFile};
 use crate::log::{Console, Facility, FlowLog, Level, Log, LogFile, OpenError, Syslog, complain};
 use crate::server::ControlSocket;
-use crate::{check, detach, interfaces, load, scheduler, server, settings, tasks};
+use crate::{check, detach, interfaces, load, scheduler, server, service, settings, tasks};
 
 /// Why the daemon did not start.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +98,9 @@ fn open_log(config: &Config, detached: bool) -> Result<Log, OpenError> {
         .map(LogFile::open)
         .transpose()?;
     let syslog = config.general.syslog.map(syslog);
-    Ok(Log::new(console, file, syslog))
+    let log = Log::new(console, file, syslog);
+    log.set_level(config.general.log_level);
+    Ok(log)
 }
 
 fn syslog(facility: config::Facility) -> Syslog {
@@ -303,10 +305,18 @@ async fn live(
         tokio::task::spawn_local(fatal(Rc::clone(&shared), serve));
     }
     tracing::info!("initialization completed");
-    started(config, detached)?;
+    service::started(config, detached)?;
     shared.borrow_mut().begin();
-    tokio::task::spawn_local(watchdog(config.general.systemd));
-    tokio::task::spawn_local(reload(Rc::clone(&shared), path.to_owned(), log.clone()));
+    let systemd = config.general.systemd;
+    tokio::task::spawn_local(service::watchdog(systemd));
+    tokio::task::spawn_local(service::status(Rc::clone(&shared), systemd));
+    tokio::task::spawn_local(service::ready_file(Rc::clone(&shared), config.clone()));
+    tokio::task::spawn_local(reload(
+        Rc::clone(&shared),
+        config.clone(),
+        path.to_owned(),
+        log.clone(),
+    ));
     tokio::task::spawn_local(suppressed(log.clone()));
     let (mut term, mut int) = (
         signal(SignalKind::terminate())?,
@@ -317,27 +327,7 @@ async fn live(
         _ = int.recv() => {}
         () = signals.shutdown.notified() => {}
     }
-    if config.general.systemd {
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    }
-    Ok(())
-}
-
-/// Lets the parent go and tells the service manager.
-fn started(config: &Config, detached: bool) -> io::Result<()> {
-    if detached {
-        tracing::info!("-- starting in daemon mode --");
-        detach::started()?;
-    } else {
-        tracing::info!("-- starting in console mode --");
-    }
-    if config.general.systemd {
-        // Without a service manager there is nobody to tell.
-        if detached {
-            let _ = sd_notify::notify(&[sd_notify::NotifyState::MainPid(std::process::id())]);
-        }
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    }
+    service::stopping(config);
     Ok(())
 }
 
@@ -349,36 +339,39 @@ async fn fatal(shared: Shared, task: impl Future<Output = io::Result<()>>) {
     }
 }
 
-/// Tells the service manager that the loop turns, twice in each of its periods.
-async fn watchdog(enabled: bool) {
-    let Some(period) = sd_notify::watchdog_enabled().filter(|_| enabled) else {
-        return;
-    };
-    loop {
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
-        tokio::time::sleep(period / 2).await;
-    }
-}
-
 /// On SIGHUP: opens the logs anew and takes over what may change live.
-async fn reload(shared: Shared, path: PathBuf, log: Log) {
+async fn reload(shared: Shared, running: Config, path: PathBuf, log: Log) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else {
         return;
     };
     while hangup.recv().await.is_some() {
-        if let Err(error) = log.reopen() {
+        let flows = shared.borrow().flow_log.as_ref().map(FlowLog::reopen);
+        for error in [log.reopen().err(), flows.and_then(Result::err)]
+            .into_iter()
+            .flatten()
+        {
             tracing::error!("{error}");
         }
-        match load::load(&path) {
-            Ok((config, warnings)) => {
+        let read = match load::load(&path) {
+            Ok((read, warnings)) => {
                 warnings.iter().for_each(log_warning);
-                let live = settings::live_settings(&config);
-                shared.borrow_mut().engine.reconfigure(Instant::now(), live);
-                tracing::info!(
-                    "configuration read again: filter and timeouts are in force, the rest needs a restart"
-                );
+                read
             }
-            Err(error) => tracing::error!("{error}; the configuration stays as it is"),
+            Err(error) => {
+                tracing::error!("{error}; the configuration stays as it is");
+                continue;
+            }
+        };
+        let live = settings::live_settings(&read);
+        shared.borrow_mut().engine.reconfigure(Instant::now(), live);
+        log.set_level(read.general.log_level);
+        tracing::info!("configuration read again: filter, timeouts and log level are in force");
+        let rest = config::needing_restart(&running, &read);
+        if !rest.is_empty() {
+            tracing::warn!(
+                "changed, but in force after a restart only: {}",
+                rest.join(", ")
+            );
         }
     }
 }

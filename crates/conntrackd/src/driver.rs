@@ -62,6 +62,8 @@ pub(crate) struct Signals {
     pub(crate) timer: Notify,
     /// Something came to its end: a command, or the first reading of the kernel's tables.
     pub(crate) progress: Notify,
+    /// The node was told what it is.
+    pub(crate) role: Notify,
     /// The daemon is to end.
     pub(crate) shutdown: Notify,
 }
@@ -122,7 +124,11 @@ impl Driver {
         self.next_client += 1;
         let (done, ended) = oneshot::channel();
         self.clients.insert(client, done);
+        let before = self.engine.role().generation;
         self.engine.handle_command(Instant::now(), client, command);
+        if self.engine.role().generation != before {
+            self.signals.role.notify_one();
+        }
         self.flush();
         ended
     }

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -105,6 +106,8 @@ struct Sinks {
     file: Option<LogFile>,
     syslog: Option<Syslog>,
     limit: Mutex<RateLimit>,
+    /// What is below it is left out.
+    level: AtomicU8,
 }
 
 impl Log {
@@ -116,6 +119,7 @@ impl Log {
             file,
             syslog,
             limit,
+            level: AtomicU8::new(Level::Info as u8),
         }))
     }
 
@@ -124,6 +128,16 @@ impl Log {
         let subscriber = tracing_subscriber::registry().with(self.clone());
         // Refused only when there is one already, which then stays.
         let _ = tracing::subscriber::set_global_default(subscriber);
+    }
+
+    /// Leaves out what is below this level from now on.
+    pub(crate) fn set_level(&self, level: config::LogLevel) {
+        let level = match level {
+            config::LogLevel::Notice => Level::Info,
+            config::LogLevel::Warning => Level::Warning,
+            config::LogLevel::Error => Level::Error,
+        };
+        self.0.level.store(level as u8, Ordering::Relaxed);
     }
 
     /// Opens the file anew, after it has been rotated away.
@@ -144,6 +158,9 @@ impl Log {
 
     fn take(&self, at: Instant, level: Level, text: &str) {
         self.tell_suppressed(at);
+        if (level as u8) < self.0.level.load(Ordering::Relaxed) {
+            return;
+        }
         if lock(&self.0.limit).admit(at, level, text) {
             self.write(level, text);
         }

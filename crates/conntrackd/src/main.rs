@@ -20,6 +20,7 @@ mod log;
 mod report;
 mod scheduler;
 mod server;
+mod service;
 mod settings;
 mod tasks;
 mod verbs;

@@ -140,6 +140,14 @@ impl Draft {
                 general.systemd = *on;
                 "systemd"
             }
+            Clause::LogLevel(level) => {
+                general.log_level = *level;
+                "log_level"
+            }
+            Clause::ReadyFile(path) => {
+                general.ready_file = Some(path.clone());
+                "ready_file"
+            }
             clause => {
                 return match self.take_filter(place, clause, notes, protocols) {
                     Taken::Yes => Ok(Taken::Yes),

@@ -14,7 +14,7 @@ use self::schema::{Expectations, File, Protocol, Seconds, Switch};
 use crate::error::{ErrorKind, ParseError};
 use crate::legacy::hint;
 use crate::statement::{Clause, LinkKind, ModeName, Section, Statement, Target};
-use crate::{FilterFrom, Place};
+use crate::{FilterFrom, LogLevel, Place};
 
 /// Reads a file: the statements it amounts to, and the error that ended them, if any.
 pub(crate) fn parse(bytes: &[u8]) -> (Vec<Statement>, Option<ParseError>) {
@@ -297,6 +297,7 @@ impl Reader<'_> {
         for (key, path) in [
             ("lock_file", &general.lock_file),
             ("unix_path", &general.unix_path),
+            ("ready_file", &general.ready_file),
         ] {
             if let Some(path) = path
                 && !path.get_ref().starts_with('/')
@@ -305,6 +306,13 @@ impl Reader<'_> {
             }
         }
         self.absolute(&general.log_file)?;
+        if let Some(name) = &general.log_level {
+            let level = LogLevel::from_name(name.get_ref()).ok_or_else(|| {
+                self.value("log_level", name, "\"notice\", \"warning\" or \"error\"")
+            })?;
+            self.push(name, Clause::LogLevel(level));
+        }
+        self.each(&general.ready_file, |path| Clause::ReadyFile(path.into()));
         self.each(&general.lock_file, |path| Clause::LockFile(path.into()));
         self.each(&general.unix_path, |path| Clause::UnixPath(path.into()));
         self.each(&general.netlink_buffer_bytes, |&n| {

@@ -58,6 +58,8 @@ pub(super) struct General {
     pub(super) hash_limit: Maybe<u32>,
     pub(super) log_file: Maybe<Switch>,
     pub(super) syslog: Maybe<Switch>,
+    pub(super) log_level: Maybe<String>,
+    pub(super) ready_file: Maybe<String>,
     pub(super) lock_file: Maybe<String>,
     pub(super) unix_path: Maybe<String>,
     pub(super) netlink_buffer_bytes: Maybe<u32>,

@@ -4,7 +4,7 @@ use control::statslog;
 use flow::Flow;
 use jiff::Zoned;
 
-use super::{Level, LogFile, Syslog, date};
+use super::{Level, LogFile, OpenError, Syslog, date};
 
 /// Where ended connections are written.
 #[derive(Debug)]
@@ -22,6 +22,14 @@ impl FlowLog {
             syslog,
             buffer: Vec::new(),
         }
+    }
+
+    /// Opens the file anew, after it has been rotated away.
+    ///
+    /// # Errors
+    /// It cannot be opened; the old one stays in use.
+    pub(crate) fn reopen(&self) -> Result<(), OpenError> {
+        self.file.as_ref().map_or(Ok(()), LogFile::reopen)
     }
 
     /// Writes an ended connection. Never held back, however many end.
