@@ -82,10 +82,10 @@ pub(crate) enum Say {
 
 /// Reads the arguments behind the program's name.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> CommandLine {
-    let mut args = args.into_iter().peekable();
+    let args: Vec<_> = args.into_iter().collect();
     // compat: each verb was an option or an unknown one; nothing deployed says any of them.
-    if args.peek().is_some_and(|word| verb::is_verb(word)) {
-        return match verb::parse(args) {
+    if let Some(outcome) = verb::parse(&args) {
+        return match outcome {
             Ok(call) => CommandLine {
                 says: Vec::new(),
                 invocation: Invocation::Verb(call),
@@ -97,7 +97,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> CommandLine {
         };
     }
     let mut parser = Parser {
-        args,
+        args: args.into_iter().peekable(),
         says: Vec::new(),
         detach: false,
         request: None,

@@ -61,6 +61,9 @@ pub struct Daemon {
     program: PathBuf,
     namespace: Namespace,
     dir: PathBuf,
+    /// Name of the configuration file.
+    config: &'static str,
+    env: Vec<(String, String)>,
     child: Option<Background>,
 }
 
@@ -113,8 +116,15 @@ impl Daemon {
             program: program.to_owned(),
             namespace: namespace.clone(),
             dir,
+            config: "conf",
+            env: Vec::new(),
             child: None,
         })
+    }
+
+    /// Sets a variable of its environment, from the next launch on.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.env.push((name.to_owned(), value.to_owned()));
     }
 
     /// Starts the daemon and waits until it answers `-s`.
@@ -123,7 +133,8 @@ impl Daemon {
     /// It does not; the error holds what it said.
     pub fn launch(&mut self) -> Result<()> {
         let mut command = self.command(&self.program);
-        command.arg("-C").arg(self.path("conf"));
+        command.arg("-C").arg(self.config_path());
+        command.envs(self.env.iter().cloned());
         let mut child = Background::spawn(command, &self.path("console"))?;
         let deadline = Instant::now() + START_LIMIT;
         loop {
@@ -156,7 +167,7 @@ impl Daemon {
     /// It goes on running.
     pub fn start_another(&self, program: &Path) -> Result<Finished> {
         let mut command = self.command(program);
-        command.arg("-C").arg(self.path("conf"));
+        command.arg("-C").arg(self.config_path());
         run_within(command, "", Duration::from_secs(5))
     }
 
@@ -249,6 +260,19 @@ impl Daemon {
         Ok(std::fs::write(self.path("conf"), config.render(&self.dir))?)
     }
 
+    /// Replaces the configuration by a text in TOML; it counts from the next launch.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn configure_toml(&mut self, text: &str) -> Result<()> {
+        self.config = "conf.toml";
+        Ok(std::fs::write(self.config_path(), text)?)
+    }
+
+    fn config_path(&self) -> PathBuf {
+        self.path(self.config)
+    }
+
     /// Sends a command with the daemon's own client and returns its output.
     ///
     /// # Errors
@@ -281,7 +305,7 @@ impl Daemon {
         arguments: impl IntoIterator<Item = S>,
     ) -> Result<Finished> {
         let mut command = self.command(program);
-        command.arg("-C").arg(self.path("conf")).args(arguments);
+        command.arg("-C").arg(self.config_path()).args(arguments);
         run_within(command, "", CLIENT_LIMIT)
     }
 

@@ -38,11 +38,6 @@ pub(crate) struct Call {
     pub(crate) json: bool,
 }
 
-/// Whether the word is one of the verbs.
-pub(super) fn is_verb(word: &OsStr) -> bool {
-    find(word).is_some()
-}
-
 fn find(word: &OsStr) -> Option<Verb> {
     Some(match word.as_bytes() {
         b"check" => Verb::Check,
@@ -53,17 +48,32 @@ fn find(word: &OsStr) -> Option<Verb> {
     })
 }
 
-/// Reads a verb and what follows it.
+/// Reads a verb and what follows it. `None`: the line begins with none. Only `-C` may stand before it.
 ///
 /// # Errors
 /// What is wrong with the words, as a line for the user.
-pub(super) fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Call, String> {
-    let verb = args.next().as_deref().and_then(find);
-    let mut call = Call {
-        verb: verb.ok_or("Missing command")?,
-        config: DEFAULT_CONFIG.into(),
+pub(super) fn parse(args: &[OsString]) -> Option<Result<Call, String>> {
+    let mut config = DEFAULT_CONFIG.into();
+    let mut rest = args;
+    while let [option, path, others @ ..] = rest
+        && option == "-C"
+    {
+        config = path.into();
+        rest = others;
+    }
+    let (word, rest) = rest.split_first()?;
+    let call = Call {
+        verb: find(word)?,
+        config,
         json: false,
     };
+    Some(options(call, rest.iter()))
+}
+
+fn options<'a>(
+    mut call: Call,
+    mut args: impl Iterator<Item = &'a OsString>,
+) -> Result<Call, String> {
     let mut timeout = None;
     while let Some(arg) = args.next() {
         match (arg.as_bytes(), &call.verb) {
@@ -102,7 +112,7 @@ fn role(word: &[u8]) -> Option<Role> {
     })
 }
 
-fn seconds(word: Option<OsString>) -> Result<Duration, String> {
+fn seconds(word: Option<&OsString>) -> Result<Duration, String> {
     word.and_then(|word| word.to_str()?.parse().ok())
         .filter(|&s| s > 0)
         .map(Duration::from_secs)
@@ -114,7 +124,8 @@ mod tests {
     use super::*;
 
     fn parsed(line: &str) -> Result<Call, String> {
-        parse(line.split(' ').map(OsString::from))
+        let words: Vec<_> = line.split(' ').map(OsString::from).collect();
+        parse(&words).unwrap()
     }
 
     #[test]
@@ -130,6 +141,8 @@ mod tests {
         );
         assert_eq!(parsed("role").unwrap().verb, Verb::Role);
         assert_eq!(parsed("ready").unwrap().verb, Verb::Ready);
+        assert_eq!(parsed("-C /x ready").unwrap().config, PathBuf::from("/x"));
+        assert_eq!(parse(&["-s".into(), "ready".into()]), None);
     }
 
     #[test]
