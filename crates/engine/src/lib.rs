@@ -17,6 +17,7 @@ mod engine;
 mod external;
 mod internal;
 mod kernel;
+mod lag;
 mod links;
 pub mod notice;
 mod packed;
@@ -32,6 +33,7 @@ pub use api::{
     Outcome, Output, Scope, Settings, Start,
 };
 pub use engine::{Dumped, Engine, Side};
+pub use lag::Percentiles;
 pub use notice::{Level, Notice};
 pub use role::{Readiness, Role};
 pub use snapshot::Snapshot;

@@ -14,9 +14,10 @@ use syncwire::{Change, EncodeOptions, Flags, Pushed, encode};
 use crate::api::{InternalMode, LinkId, Mode, Settings};
 use crate::cache::State;
 use crate::internal::{Internal, Told};
+use crate::lag::Lag;
 use crate::links::Links;
 use crate::queue::{Element, Entry, Queue, Queues};
-use crate::snapshot::{QueueStats, ReceiveStats, ResendElement};
+use crate::snapshot::{QueueStats, ReceiveStats, Replication, ResendElement};
 use bulk::Bulk;
 
 /// A node that has nothing to say says so after this time.
@@ -78,6 +79,9 @@ pub(crate) struct Session {
     pub(crate) links: Links,
     next_seq: u32,
     last_received: Option<u32>,
+    lag: Lag,
+    /// The datagram that is written tells of a change.
+    tells_change: bool,
     /// When the peer last said something.
     pub(crate) heard_at: Option<Instant>,
     alive_at: Option<Instant>,
@@ -125,6 +129,8 @@ impl Session {
             links: Links::new(&settings.links),
             next_seq: first_seq,
             last_received: None,
+            lag: Lag::new(),
+            tells_change: false,
             heard_at: None,
             alive_at: speaks.then(|| now + ALIVE),
             bulk: None,
@@ -293,6 +299,18 @@ impl Session {
         self.queues.controls()
     }
 
+    /// How far the peer is behind.
+    pub(crate) fn replication(&self, now: Instant) -> Replication {
+        let waiting = self.queues.len(Queue::Send) + self.queues.len(Queue::Resend);
+        let entries = (waiting as u64).saturating_sub(self.queues.controls());
+        let acknowledges = matches!(self.reliability, Reliability::Ftfw(_));
+        Replication {
+            at_risk: entries + self.direct.len() as u64,
+            lag: acknowledges.then(|| self.lag.oldest(now)),
+            percentiles: self.lag.percentiles(now),
+        }
+    }
+
     pub(crate) fn resend_stats(&self) -> Option<QueueStats> {
         let Reliability::Ftfw(ftfw) = &self.reliability else {
             return None;
@@ -331,6 +349,9 @@ impl Session {
 
     fn sent(&mut self, link: LinkId, now: Instant) -> LinkId {
         self.sent_on = Some(link);
+        if std::mem::take(&mut self.tells_change) {
+            self.lag.sent(self.next_seq.wrapping_sub(1), now);
+        }
         if self.alive_at.is_some() {
             self.alive_at = Some(now + ALIVE);
         }
@@ -371,6 +392,7 @@ impl Session {
         if self.is_kept(element) {
             if let Element::Entry(entry) = element {
                 internal.sent(entry);
+                self.tells_change = true;
             }
             self.keep(internal, element, seq);
         } else if let Element::Entry(entry) = element {

@@ -1,5 +1,9 @@
 //! Counters and sizes at one moment, for the texts of `conntrackd -s`.
 
+use std::time::Duration;
+
+use crate::lag::Percentiles;
+
 /// A cache's counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheStats {
@@ -141,6 +145,17 @@ pub struct KernelStats {
     pub traffic_bytes: u64,
     /// Packets of ended flows.
     pub traffic_packets: u64,
+}
+
+/// How far the peer is behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replication {
+    /// Entries whose last change the peer may not have: lost if this node died now.
+    pub at_risk: u64,
+    /// Age of the oldest change that is not acknowledged. `None`: this mode has no acknowledgements.
+    pub lag: Option<Duration>,
+    /// Time from sending to acknowledgement. `None`: nothing was acknowledged in the last minute.
+    pub percentiles: Option<Percentiles>,
 }
 
 /// A queue.

@@ -11,7 +11,7 @@ use crate::external::External;
 use crate::role::{Readiness, Role, RoleState};
 use crate::session::Session;
 use crate::snapshot::{
-    ExternalStats, InternalStats, QueueStats, ReceiveStats, ResendElement, Snapshot,
+    ExternalStats, InternalStats, QueueStats, ReceiveStats, Replication, ResendElement, Snapshot,
 };
 
 /// Which cache.
@@ -92,6 +92,16 @@ impl Engine {
             let entries = self.entries_of_peers();
             self.progress.readiness(now, self.heard_at(), entries)
         }
+    }
+
+    /// How far the peers are behind, at most.
+    #[must_use]
+    pub fn replication(&self, now: Instant) -> Replication {
+        self.sessions
+            .iter()
+            .map(|session| session.replication(now))
+            .max_by_key(|replication| (replication.lag, replication.at_risk))
+            .unwrap_or_default()
     }
 
     /// When a peer last said something.

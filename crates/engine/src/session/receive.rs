@@ -226,6 +226,7 @@ impl Session {
             }
         };
         self.queues.sweep_resend(|_| Sweep::Release, release);
+        self.lag.forget();
         // Numbers start anew: what was received before says nothing about what comes.
         self.last_received = None;
     }
@@ -278,7 +279,7 @@ impl Session {
             }
             Header::Ack => {
                 if let Some((from, to)) = message.range() {
-                    self.acknowledged(internal, from, to);
+                    self.acknowledged(internal, now, from, to);
                 }
             }
             Header::Nack => {
@@ -303,7 +304,8 @@ impl Session {
         }
     }
 
-    fn acknowledged(&mut self, internal: &mut Internal, from: u32, to: u32) {
+    fn acknowledged(&mut self, internal: &mut Internal, now: Instant, from: u32, to: u32) {
+        self.lag.acknowledged(to, now);
         let judge = |seq| {
             if before(to, seq) {
                 Sweep::Stop
