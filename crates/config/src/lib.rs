@@ -38,6 +38,6 @@ pub use error::{ErrorKind, ParseError};
 pub use load::{LoadError, load, parse_text};
 pub use schema::{
     Alarm, CacheUse, Config, ExpectationSync, Facility, FilterFrom, Ftfw, General, Helper,
-    HelperPolicy, HelperTransport, Helpers, Link, LogLevel, MAX_LINKS, Mode, Notrack, Origin,
-    Place, Role, Scheduler, Source, Statistics, Sync, Transport, Warning,
+    HelperPolicy, HelperTransport, Helpers, Link, LogLevel, MAX_LINKS, MetricsAddress, Mode,
+    Notrack, Origin, Place, Role, Scheduler, Source, Statistics, Sync, Transport, Warning,
 };

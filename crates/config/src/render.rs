@@ -155,6 +155,9 @@ impl Page<'_> {
         if let Some(file) = &general.ready_file {
             self.always("general.ready_file", path(file));
         }
+        if let Some(address) = &general.metrics {
+            self.always("general.metrics", quoted(&address.to_string()));
+        }
         self.unless(
             "general.lock_file",
             path(&general.lock_file),

@@ -4,7 +4,8 @@
 //! defaults: conntrackd.conf(5) and measurements of conntrackd 1.4.7.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -301,6 +302,8 @@ pub struct General {
     /// File that tells keepalived (`track_file`) whether this node may take over. TOML only: `ready_file`,
     /// default none.
     pub ready_file: Option<PathBuf>,
+    /// Where Prometheus is answered. TOML only: `metrics`, default nowhere.
+    pub metrics: Option<MetricsAddress>,
     /// File that exists while the daemon runs. `LockFile`, default `/var/lock/conntrackd.lock`.
     /// At most 256 bytes.
     pub lock_file: PathBuf,
@@ -340,6 +343,7 @@ impl Default for General {
             syslog: None,
             log_level: LogLevel::default(),
             ready_file: None,
+            metrics: None,
             lock_file: LOCK_FILE.into(),
             unix_path: None,
             netlink_buffer_len: None,
@@ -352,6 +356,39 @@ impl Default for General {
             systemd: true,
             filter: FlowFilter::default(),
             filter_from: FilterFrom::default(),
+        }
+    }
+}
+
+/// Where Prometheus is answered: on this host only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MetricsAddress {
+    /// TCP, on a loopback address.
+    Loopback(SocketAddr),
+    /// A UNIX socket.
+    Unix(PathBuf),
+}
+
+impl MetricsAddress {
+    /// An absolute path, or a loopback address with a port.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        if text.starts_with('/') {
+            return Some(Self::Unix(text.into()));
+        }
+        let address: SocketAddr = text.parse().ok()?;
+        address
+            .ip()
+            .is_loopback()
+            .then_some(Self::Loopback(address))
+    }
+}
+
+impl fmt::Display for MetricsAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Loopback(address) => address.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use flow::{Action, Family, TcpState};
 
-use crate::{FilterFrom, LogLevel, Place};
+use crate::{FilterFrom, LogLevel, MetricsAddress, Place};
 
 /// A clause and where it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,6 +65,7 @@ pub(crate) enum Clause {
     Systemd(bool),
     LogLevel(LogLevel),
     ReadyFile(PathBuf),
+    Metrics(MetricsAddress),
 
     FilterProtocol(String),
     FilterProtocolNumber(u8),

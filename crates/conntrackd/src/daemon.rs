@@ -18,7 +18,9 @@ use crate::kernel::{Events, Requests};
 use crate::lock::{LockError, LockFile};
 use crate::log::{Console, Facility, FlowLog, Level, Log, LogFile, OpenError, Syslog, complain};
 use crate::server::ControlSocket;
-use crate::{check, detach, interfaces, load, scheduler, server, service, settings, tasks};
+use crate::{
+    check, detach, interfaces, load, metrics, scheduler, server, service, settings, tasks,
+};
 
 /// Why the daemon did not start.
 #[derive(Debug, thiserror::Error)]
@@ -307,6 +309,10 @@ async fn live(
     tracing::info!("initialization completed");
     service::started(config, detached)?;
     shared.borrow_mut().begin();
+    if let Some(address) = config.general.metrics.clone() {
+        let serve = metrics::serve(Rc::clone(&shared), address);
+        tokio::task::spawn_local(unanswered(serve));
+    }
     let systemd = config.general.systemd;
     tokio::task::spawn_local(service::watchdog(systemd));
     tokio::task::spawn_local(service::status(Rc::clone(&shared), systemd));
@@ -336,6 +342,13 @@ async fn fatal(shared: Shared, task: impl Future<Output = io::Result<()>>) {
     if let Err(error) = task.await {
         tracing::error!("{error}: cannot go on");
         shared.borrow().signals.shutdown.notify_one();
+    }
+}
+
+/// The metrics are no reason to stop replicating.
+async fn unanswered(serve: impl Future<Output = io::Result<()>>) {
+    if let Err(error) = serve.await {
+        tracing::error!("metrics cannot be had: {error}");
     }
 }
 

@@ -17,6 +17,7 @@ mod link;
 mod load;
 mod lock;
 mod log;
+mod metrics;
 mod report;
 mod scheduler;
 mod server;
@@ -63,6 +64,7 @@ fn carry_out(call: &Call) -> ExitCode {
             verbs::become_role(socket, role, timeout, json)
         }),
         Verb::Ready => with_socket(config, |socket| verbs::ready(socket, json)),
+        Verb::Stats(page) => with_socket(config, |socket| verbs::stats(socket, page, json)),
     }
 }
 

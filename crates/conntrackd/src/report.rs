@@ -4,13 +4,14 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use control::dump::{self, Lifetime};
 use control::json::{self, ReadyReport, RoleReport};
+use control::report::Report;
 use control::request::{Dump, Format, Page, Side, Table};
 use control::stats::{self, LinkStats, RuntimeStats, Shell, Transport};
 use control::xml;
 use ctnetlink::request::DumpFilter;
 use ctnetlink::{Reply, parse};
-use engine::Outcome;
 use engine::snapshot::{InternalStats, QueueStats};
+use engine::{Outcome, Snapshot};
 
 use crate::driver::{Driver, Link, Open};
 use crate::link::Kind;
@@ -24,6 +25,25 @@ const DUMP_ENTRIES: usize = 256;
 /// A page of statistics.
 pub(crate) fn page(driver: &Driver, page: Page) -> Vec<u8> {
     let mut out = Vec::new();
+    with_stats(driver, |snapshot, shell| {
+        let mut resend = driver.engine.resend_queue();
+        stats::page(&mut out, page, snapshot, &mut resend, shell);
+    });
+    out
+}
+
+/// All statistics.
+pub(crate) fn report(driver: &Driver) -> Report {
+    let now = Instant::now();
+    let engine = &driver.engine;
+    with_stats(driver, |snapshot, shell| {
+        let role = role_report(driver, now, None);
+        let replication = engine.replication(now);
+        Report::new(role, engine.readiness(now), replication, snapshot, shell)
+    })
+}
+
+fn with_stats<T>(driver: &Driver, take: impl FnOnce(&Snapshot, &Shell<'_>) -> T) -> T {
     let links: Vec<_> = driver.links.iter().map(link_stats).collect();
     let snapshot = driver.engine.snapshot();
     let error_queue = error_queue(driver);
@@ -34,21 +54,18 @@ pub(crate) fn page(driver: &Driver, page: Page) -> Vec<u8> {
         queue_nodes: snapshot.queued_controls + error_queue.len,
         error_queue,
     };
-    stats::page(
-        &mut out,
-        page,
-        &snapshot,
-        &mut driver.engine.resend_queue(),
-        &shell,
-    );
-    out
+    take(&snapshot, &shell)
 }
 
 /// The role. `outcome`: how a change that was asked for has ended.
 pub(crate) fn role(driver: &Driver, outcome: Option<Outcome>) -> Vec<u8> {
+    json::line(&role_report(driver, Instant::now(), outcome))
+}
+
+fn role_report(driver: &Driver, now: Instant, outcome: Option<Outcome>) -> RoleReport {
     let state = driver.engine.role();
-    let passed = Instant::now().saturating_duration_since(state.since);
-    json::line(&RoleReport::new(&state, passed, outcome))
+    let passed = now.saturating_duration_since(state.since);
+    RoleReport::new(&state, passed, outcome)
 }
 
 /// Whether this node could take over now.

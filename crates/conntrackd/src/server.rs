@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use control::json;
 use control::request::{Answer, Request, Table};
 use ctnetlink::socket::{Received, RequestSocket};
 use engine::Command;
@@ -117,6 +118,10 @@ async fn client(shared: Shared, mut stream: UnixStream) -> io::Result<()> {
         }
         Answer::Ready => {
             let report = report::ready(&shared.borrow());
+            write(&mut stream, &report).await?;
+        }
+        Answer::Report => {
+            let report = json::line(&report::report(&shared.borrow()));
             write(&mut stream, &report).await?;
         }
         Answer::Statistics(page) => {

@@ -1,14 +1,15 @@
-//! The verbs that ask the daemon: `role` and `ready`.
+//! The verbs that ask the daemon: `role`, `ready`, `stats`.
 
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use control::Request;
-use control::json::{ReadyReport, RoleReport};
+use control::json::{self, ReadyReport, RoleReport};
+use control::{Page, Request};
 use engine::Role;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use crate::client::{self, ClientError};
 use crate::log::{Level, complain};
@@ -90,6 +91,40 @@ pub(crate) fn ready(socket: &Path, json: bool) -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// `conntrackd stats`: the pages of `-s`, or the same for programs.
+pub(crate) fn stats(socket: &Path, page: Option<Page>, json: bool) -> ExitCode {
+    let outcome = if json {
+        fetch(socket, Request::Report, None).and_then(|(report, _)| {
+            let line = json::line(&part(report, page));
+            io::stdout().write_all(&line).map_err(ClientError::Output)
+        })
+    } else {
+        let request = Request::page(page.unwrap_or(Page::General));
+        client::run(socket, request.number(), &mut io::stdout())
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+/// What of all statistics belongs to a page.
+fn part(mut report: Map<String, Value>, page: Option<Page>) -> Map<String, Value> {
+    let keys: &[&str] = match page {
+        None | Some(Page::General) => return report,
+        Some(Page::Network) => &["receive", "links"],
+        Some(Page::Cache) => &["internal", "external"],
+        Some(Page::Runtime) => &["process", "kernel"],
+        Some(Page::Link) => &["links"],
+        Some(Page::ResendQueue) => &["queues", "replication"],
+        Some(Page::Queue) => &["queues"],
+        Some(Page::Process) => &["process"],
+        Some(Page::Expectations) => &["internal_expectations", "external_expectations"],
+    };
+    report.retain(|key, _| keys.contains(&key.as_str()));
+    report
 }
 
 /// Asks; the answer is either copied or returned.

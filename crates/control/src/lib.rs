@@ -5,7 +5,7 @@
 //! that a table of any size needs no memory.
 //!
 //! Reading order: [`request`], [`stats`], [`dump`], [`xml`], [`statslog`],
-//! [`json`].
+//! [`json`], [`report`], [`metrics`].
 
 #![forbid(unsafe_code)]
 
@@ -20,7 +20,9 @@ macro_rules! put {
 mod bytes;
 pub mod dump;
 pub mod json;
+pub mod metrics;
 mod names;
+pub mod report;
 pub mod request;
 pub mod stats;
 pub mod statslog;

@@ -88,6 +88,8 @@ pub enum Request {
     BecomeFault = 4099,
     /// `ready`.
     Ready = 4100,
+    /// `stats --json`.
+    Report = 4101,
 }
 
 /// A page of statistics.
@@ -166,6 +168,8 @@ pub enum Answer {
     Role,
     /// Whether the node could take over.
     Ready,
+    /// All statistics, for programs.
+    Report,
     /// The daemon ends.
     Kill,
     /// Nothing.
@@ -174,7 +178,7 @@ pub enum Answer {
 
 impl Request {
     /// All requests, by number.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::FlushKernel,
         Self::ResyncFromKernel,
         Self::DumpInternal,
@@ -214,6 +218,7 @@ impl Request {
         Self::BecomeBackup,
         Self::BecomeFault,
         Self::Ready,
+        Self::Report,
     ];
 
     /// What a client sent; `None` for a number that means nothing.
@@ -228,6 +233,22 @@ impl Request {
         Self::ALL
             .into_iter()
             .find(|request| request.number() == number)
+    }
+
+    /// The request for a page of statistics.
+    #[must_use]
+    pub const fn page(page: Page) -> Self {
+        match page {
+            Page::General => Self::Statistics,
+            Page::Network => Self::StatisticsNetwork,
+            Page::Cache => Self::StatisticsCache,
+            Page::Runtime => Self::StatisticsRuntime,
+            Page::Link => Self::StatisticsLink,
+            Page::ResendQueue => Self::StatisticsResendQueue,
+            Page::Process => Self::StatisticsProcess,
+            Page::Queue => Self::StatisticsQueue,
+            Page::Expectations => Self::StatisticsExpectations,
+        }
     }
 
     /// The number on the socket.
@@ -282,6 +303,7 @@ impl Request {
             Self::BecomeBackup => Answer::Become(Role::Backup),
             Self::BecomeFault => Answer::Become(Role::Fault),
             Self::Ready => Answer::Ready,
+            Self::Report => Answer::Report,
             Self::Kill => Answer::Kill,
             Self::DumpInternal => flows(Internal, Plain),
             Self::DumpExternal => flows(External, Plain),
@@ -316,7 +338,7 @@ mod tests {
         let mut expected = vec![0, 1];
         expected.extend(16..=26);
         expected.extend(28..=48);
-        expected.extend(4096..=4100);
+        expected.extend(4096..=4101);
         assert_eq!(known, expected);
         for number in known {
             assert_eq!(Request::from_number(number).unwrap().number(), number);

@@ -148,6 +148,10 @@ impl Draft {
                 general.ready_file = Some(path.clone());
                 "ready_file"
             }
+            Clause::Metrics(address) => {
+                general.metrics = Some(address.clone());
+                "metrics"
+            }
             clause => {
                 return match self.take_filter(place, clause, notes, protocols) {
                     Taken::Yes => Ok(Taken::Yes),

@@ -14,7 +14,7 @@ use self::schema::{Expectations, File, Protocol, Seconds, Switch};
 use crate::error::{ErrorKind, ParseError};
 use crate::legacy::hint;
 use crate::statement::{Clause, LinkKind, ModeName, Section, Statement, Target};
-use crate::{FilterFrom, LogLevel, Place};
+use crate::{FilterFrom, LogLevel, MetricsAddress, Place};
 
 /// Reads a file: the statements it amounts to, and the error that ended them, if any.
 pub(crate) fn parse(bytes: &[u8]) -> (Vec<Statement>, Option<ParseError>) {
@@ -311,6 +311,13 @@ impl Reader<'_> {
                 self.value("log_level", name, "\"notice\", \"warning\" or \"error\"")
             })?;
             self.push(name, Clause::LogLevel(level));
+        }
+        if let Some(text) = &general.metrics {
+            let address = MetricsAddress::from_text(text.get_ref()).ok_or_else(|| {
+                let expected = "a loopback address with a port, or an absolute path";
+                self.value("metrics", text, expected)
+            })?;
+            self.push(text, Clause::Metrics(address));
         }
         self.each(&general.ready_file, |path| Clause::ReadyFile(path.into()));
         self.each(&general.lock_file, |path| Clause::LockFile(path.into()));

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use control::Page;
 use engine::Role;
 
 use super::DEFAULT_CONFIG;
@@ -26,6 +27,8 @@ pub(crate) enum Verb {
     },
     /// Tell whether this node could take over.
     Ready,
+    /// Show statistics.
+    Stats(Option<Page>),
 }
 
 /// A verb with the options that all of them take.
@@ -44,6 +47,7 @@ fn find(word: &OsStr) -> Option<Verb> {
         b"convert" => Verb::Convert,
         b"role" => Verb::Role,
         b"ready" => Verb::Ready,
+        b"stats" => Verb::Stats(None),
         _ => return None,
     })
 }
@@ -80,7 +84,9 @@ fn options<'a>(
             (b"-C", _) => {
                 call.config = args.next().ok_or("Missing config filename")?.into();
             }
-            (b"--json", Verb::Role | Verb::Become { .. } | Verb::Ready) => call.json = true,
+            (b"--json", Verb::Role | Verb::Become { .. } | Verb::Ready | Verb::Stats(_)) => {
+                call.json = true;
+            }
             (b"--timeout", Verb::Role | Verb::Become { .. }) => {
                 timeout = Some(seconds(args.next())?);
             }
@@ -90,6 +96,9 @@ fn options<'a>(
                     role,
                     timeout: None,
                 };
+            }
+            (word, Verb::Stats(None)) if page(word).is_some() => {
+                call.verb = Verb::Stats(page(word));
             }
             _ => return Err(format!("Unknown option: {}", arg.to_string_lossy())),
         }
@@ -108,6 +117,20 @@ fn role(word: &[u8]) -> Option<Role> {
         b"primary" | b"master" => Role::Primary,
         b"backup" => Role::Backup,
         b"fault" => Role::Fault,
+        _ => return None,
+    })
+}
+
+fn page(word: &[u8]) -> Option<Page> {
+    Some(match word {
+        b"network" => Page::Network,
+        b"cache" => Page::Cache,
+        b"runtime" => Page::Runtime,
+        b"link" => Page::Link,
+        b"rsqueue" => Page::ResendQueue,
+        b"queue" => Page::Queue,
+        b"process" => Page::Process,
+        b"expect" => Page::Expectations,
         _ => return None,
     })
 }
@@ -158,6 +181,7 @@ mod tests {
             ),
             ("ready -C", "Missing config filename"),
             ("check --json", "Unknown option: --json"),
+            ("stats link cache", "Unknown option: cache"),
         ] {
             assert_eq!(parsed(line), Err(error.to_owned()), "{line}");
         }
