@@ -18,6 +18,7 @@ struct Numbers {
     daemon: Daemon,
     peer: Daemon,
     lab: Lab,
+    table: Table,
     entries: u64,
 }
 
@@ -38,27 +39,35 @@ impl Numbers {
             .configure_toml(&toml.replace("[general]\n", &option))
             .unwrap();
         daemon.launch().unwrap();
-        let flows: Vec<_> = (0..100).map(sample::nth).collect();
-        Table::open(&a)
-            .unwrap()
-            .create(flows.iter().copied())
-            .unwrap();
-        let entries = flows.len() as u64;
-        let numbers = Self {
+        let table = Table::open(&a).unwrap();
+        let mut numbers = Self {
             daemon,
             peer,
             lab,
-            entries,
+            table,
+            entries: 0,
         };
+        // What is told during the handshake needs no acknowledgement.
+        numbers.create(50);
+        numbers.create(50);
+        numbers
+    }
+
+    /// Makes entries and waits until the peer has acknowledged them.
+    fn create(&mut self, count: u32) {
+        let first = self.entries as u32;
+        let flows = (first..first + count).map(sample::nth);
+        self.table.create(flows).unwrap();
+        self.entries += u64::from(count);
         assert!(
             wait_until(LIMIT, || {
-                let report = numbers.json(&[]);
-                report["internal"]["active"] == entries && report["replication"]["at_risk"] == 0
+                let report = self.json(&[]);
+                report["internal"]["active"] == self.entries
+                    && report["replication"]["at_risk"] == 0
             }),
             "{}",
-            numbers.json(&[])
+            self.json(&[])
         );
-        numbers
     }
 
     fn json(&self, arguments: &[&str]) -> Value {
