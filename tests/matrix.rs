@@ -62,9 +62,11 @@ fn mixed_load(setup: Setup, active: Peer, standby: Peer) {
 }
 
 /// Many small datagrams with everything in them, some of which do not arrive.
-fn loss(percent: u8, active: Peer, standby: Peer) {
-    let mut nodes = Nodes::start(single(Ftfw, Udp, false, Cached), active, standby);
-    nodes.greeted();
+fn loss(percent: u8, setup: Setup, active: Peer, standby: Peer) {
+    let mut nodes = Nodes::start(setup, active, standby);
+    if setup.mode == Ftfw {
+        nodes.greeted();
+    }
     let flows: Vec<_> = (0..2000).map(sample::nth).collect();
     for daemon in [&nodes.active, &nodes.standby] {
         daemon.namespace().lose("sync0", percent).unwrap();
@@ -107,14 +109,17 @@ fn link_failover(transport: Transport, active: Peer, standby: Peer) {
     nodes.commit("after both");
 }
 
-fn kill_standby(transport: Transport, active: Peer, standby: Peer) {
-    let mut nodes = Nodes::start(single(Ftfw, transport, false, Cached), active, standby);
+fn kill_standby(setup: Setup, active: Peer, standby: Peer) {
+    let mut nodes = Nodes::start(setup, active, standby);
     let flows: Vec<_> = (0..500).map(sample::nth).collect();
     nodes.create(&flows[..250]);
     nodes.in_step("before the crash");
     nodes.crash_standby(|nodes| {
         nodes.create(&flows[250..]);
-        nodes.delete(&flows[..50]);
+        // What went directly into the kernel stays there: version 1 of the protocol cannot say what has gone meanwhile.
+        if setup.external == Cached {
+            nodes.delete(&flows[..50]);
+        }
     });
     nodes.standby.client(["-n"]).unwrap();
     nodes.in_step("after -n");
@@ -124,8 +129,8 @@ fn kill_standby(transport: Transport, active: Peer, standby: Peer) {
     nodes.commit("after the restart");
 }
 
-fn kill_active(transport: Transport, active: Peer, standby: Peer) {
-    let mut nodes = Nodes::start(single(Ftfw, transport, false, Cached), active, standby);
+fn kill_active(setup: Setup, active: Peer, standby: Peer) {
+    let mut nodes = Nodes::start(setup, active, standby);
     let flows: Vec<_> = (0..500).map(sample::nth).collect();
     nodes.create(&flows[..250]);
     nodes.in_step("before the crash");
@@ -149,16 +154,16 @@ fn single(mode: Mode, transport: Transport, v6: bool, external: External) -> Set
     }
 }
 
-/// A test of each pair of peers for each case.
-macro_rules! cases {
+fn ftfw(transport: Transport, v6: bool, external: External) -> Setup {
+    single(Ftfw, transport, v6, external)
+}
+
+/// A test of each case, with ours in either role and the original in the other.
+macro_rules! with_the_original {
     ($($name:ident: $function:ident($($argument:expr),*);)*) => {
         mod ours_active {
             use super::*;
             $(#[test] fn $name() { guarded(|| $function($($argument,)* Peer::Ours, Peer::Original)); })*
-        }
-        mod ours_both {
-            use super::*;
-            $(#[test] fn $name() { guarded(|| $function($($argument,)* Peer::Ours, Peer::Ours)); })*
         }
         mod original_active {
             use super::*;
@@ -167,7 +172,17 @@ macro_rules! cases {
     };
 }
 
-cases! {
+/// A test of each case between two of ours.
+macro_rules! among_ours {
+    ($($name:ident: $function:ident($($argument:expr),*);)*) => {
+        mod ours_both {
+            use super::*;
+            $(#[test] fn $name() { guarded(|| $function($($argument,)* Peer::Ours, Peer::Ours)); })*
+        }
+    };
+}
+
+with_the_original! {
     notrack_multicast_ipv4: mixed_load(single(Notrack, Multicast, false, Cached));
     notrack_multicast_ipv6: mixed_load(single(Notrack, Multicast, true, Cached));
     notrack_udp_ipv4: mixed_load(single(Notrack, Udp, false, Cached));
@@ -198,15 +213,39 @@ cases! {
     ftfw_direct_udp_ipv6: mixed_load(single(Ftfw, Udp, true, Direct));
     ftfw_direct_tcp_ipv4: mixed_load(single(Ftfw, Tcp, false, Direct));
     ftfw_direct_tcp_ipv6: mixed_load(single(Ftfw, Tcp, true, Direct));
-    ftfw_with_1_percent_loss: loss(1);
-    ftfw_with_5_percent_loss: loss(5);
-    ftfw_with_20_percent_loss: loss(20);
+    ftfw_with_1_percent_loss: loss(1, ftfw(Udp, false, Cached));
+    ftfw_with_5_percent_loss: loss(5, ftfw(Udp, false, Cached));
+    ftfw_with_20_percent_loss: loss(20, ftfw(Udp, false, Cached));
+    ftfw_with_5_percent_loss_ipv6: loss(5, ftfw(Udp, true, Cached));
+    ftfw_with_20_percent_loss_multicast_ipv6: loss(20, ftfw(Multicast, true, Cached));
+    ftfw_direct_with_5_percent_loss: loss(5, ftfw(Udp, false, Direct));
+    ftfw_direct_with_20_percent_loss_ipv6: loss(20, ftfw(Udp, true, Direct));
+    alarm_with_5_percent_loss: loss(5, single(Alarm, Udp, false, Cached));
     ftfw_link_failover_multicast: link_failover(Multicast);
     ftfw_link_failover_udp: link_failover(Udp);
-    ftfw_killed_standby_udp: kill_standby(Udp);
-    ftfw_killed_standby_tcp: kill_standby(Tcp);
-    ftfw_killed_active_udp: kill_active(Udp);
-    ftfw_killed_active_tcp: kill_active(Tcp);
+    ftfw_killed_standby_udp: kill_standby(ftfw(Udp, false, Cached));
+    ftfw_killed_standby_tcp: kill_standby(ftfw(Tcp, false, Cached));
+    ftfw_killed_standby_multicast_ipv6: kill_standby(ftfw(Multicast, true, Cached));
+    ftfw_direct_killed_standby_udp: kill_standby(ftfw(Udp, false, Direct));
+    ftfw_killed_active_udp: kill_active(ftfw(Udp, false, Cached));
+    ftfw_killed_active_tcp: kill_active(ftfw(Tcp, false, Cached));
+    ftfw_killed_active_multicast_ipv6: kill_active(ftfw(Multicast, true, Cached));
+    ftfw_direct_killed_active_udp: kill_active(ftfw(Udp, false, Direct));
+}
+
+// What both roles with the original do not show already: what only ours do with each other.
+among_ours! {
+    notrack_direct_tcp_ipv6: mixed_load(single(Notrack, Tcp, true, Direct));
+    alarm_multicast_ipv6: mixed_load(single(Alarm, Multicast, true, Cached));
+    ftfw_multicast_ipv4: mixed_load(ftfw(Multicast, false, Cached));
+    ftfw_udp_ipv6: mixed_load(ftfw(Udp, true, Cached));
+    ftfw_direct_tcp_ipv4: mixed_load(ftfw(Tcp, false, Direct));
+    ftfw_with_20_percent_loss: loss(20, ftfw(Udp, false, Cached));
+    ftfw_direct_with_20_percent_loss: loss(20, ftfw(Udp, false, Direct));
+    ftfw_link_failover_multicast: link_failover(Multicast);
+    ftfw_link_failover_tcp: link_failover(Tcp);
+    ftfw_killed_standby_tcp: kill_standby(ftfw(Tcp, false, Cached));
+    ftfw_killed_active_tcp: kill_active(ftfw(Tcp, false, Cached));
 }
 
 fn guarded(case: impl FnOnce()) {

@@ -284,7 +284,7 @@ fn config(setup: Setup, number: u8) -> NodeConfig {
     }
     .to_owned();
     if setup.mode == Mode::Alarm {
-        config.mode_lines = vec!["RefreshTime 1".to_owned(), "CacheTimeout 30".to_owned()];
+        config.mode_lines = vec!["RefreshTime 1".to_owned(), "CacheTimeout 6".to_owned()];
     }
     if setup.external == External::Direct {
         config.mode_lines.push("DisableExternalCache On".to_owned());
