@@ -171,6 +171,9 @@ pub(crate) struct Slot<T> {
     pub(crate) holders: u8,
     /// Whether the peer has to hear of it as a new entry, whatever happened to it since.
     pub(crate) untold: Untold,
+    /// Whether an event has told of it. An entry that only readings have shown may be one of those that
+    /// never raise any.
+    pub(crate) is_heard: bool,
 }
 
 impl<T: Object> Slot<T> {
@@ -289,6 +292,7 @@ impl<T: Object> Cache<T> {
             state: State::New,
             holders: 0,
             untold: Untold::UntilSent,
+            is_heard: false,
         };
         // The limit keeps positions within 32 bits.
         let id = self.slots.insert(slot) as u32;
@@ -316,6 +320,7 @@ impl<T: Object> Cache<T> {
         slot.object = T::pack(value);
         (slot.created_s, slot.updated_s, slot.state) = (now_s, now_s, State::New);
         slot.untold = Untold::UntilAcknowledged;
+        slot.is_heard = false;
     }
 
     /// Takes over what `update` tells. The entry must not be dead.

@@ -2,6 +2,7 @@
 
 mod command;
 mod events;
+mod lookup;
 mod output;
 mod reading;
 mod report;
@@ -23,6 +24,7 @@ use crate::kernel::dump::{Dump, Job, Purpose, Table};
 use crate::kernel::flush::Flush;
 use crate::kernel::inject::Inject;
 use crate::kernel::prepare::Rules;
+use crate::kernel::recheck::Recheck;
 use crate::kernel::verify::Verify;
 use crate::links::Switch;
 use crate::notice::Notice;
@@ -56,6 +58,7 @@ pub struct Engine {
     flush: Flush,
     dump: Dump,
     verify: Verify,
+    recheck: Recheck,
     role: RoleKeeper,
     progress: Progress,
     notices: VecDeque<Notice>,
@@ -114,6 +117,7 @@ impl Engine {
             flush: Flush::new(),
             dump: Dump::new(),
             verify: Verify::new(),
+            recheck: Recheck::new(now),
             role: RoleKeeper::new(now),
             progress: Progress::new(now, refresh),
             notices: VecDeque::new(),
@@ -139,7 +143,8 @@ impl Engine {
                 .sessions
                 .push(Session::new(&engine.settings, start.unix_time_s, now));
             if engine.settings.external == ExternalMode::Inject {
-                engine.inject = Some(Inject::new(engine.rules()));
+                let seed = engine.random.next();
+                engine.inject = Some(Inject::new(engine.rules(), limit, seed));
             }
         }
         engine.populate();
@@ -225,6 +230,7 @@ impl Engine {
         }
         self.progress.handle_timeout(now, self.entries_of_peers());
         self.refresh_entries();
+        self.recheck();
         let due = |at: &mut Option<Instant>| at.take_if(|at| *at <= now).is_some();
         if due(&mut self.purge_at) {
             self.purge();
@@ -260,6 +266,7 @@ impl Engine {
             self.poll_at,
             sweep,
             progress,
+            self.recheck.poll_timeout(),
         ];
         sessions
             .chain(externals)

@@ -5,7 +5,9 @@ pub(crate) mod commit;
 pub(crate) mod dump;
 pub(crate) mod flush;
 pub(crate) mod inject;
+pub(crate) mod injected;
 pub(crate) mod prepare;
+pub(crate) mod recheck;
 pub(crate) mod verify;
 
 /// No such entry.

@@ -92,6 +92,13 @@ pub enum Notice {
         /// Entries that had gone.
         gone: u64,
     },
+    /// Entries that changed or went without an event.
+    Rechecked {
+        /// Entries that had changed.
+        changed: u64,
+        /// Entries that had gone.
+        gone: u64,
+    },
     /// A dump of the kernel failed.
     DumpFailed {
         /// The kernel's errno.
@@ -165,6 +172,10 @@ impl fmt::Display for Notice {
             Self::Reconciled { changed, gone } => write!(
                 f,
                 "resync with the kernel done: {changed} entries were missing or outdated, {gone} had gone"
+            ),
+            Self::Rechecked { changed, gone } => write!(
+                f,
+                "{changed} entries had changed and {gone} had gone without an event (nf_conntrack_events=2?)"
             ),
             Self::DumpFailed { errno } => {
                 let reason = std::io::Error::from_raw_os_error(*errno);

@@ -207,6 +207,8 @@ pub struct Snapshot {
     pub resend_queue: Option<QueueStats>,
     /// Control messages in any queue.
     pub queued_controls: u64,
+    /// Injected entries that are remembered as the peer's.
+    pub injected: u64,
     /// Link that sends.
     pub active_link: usize,
 }

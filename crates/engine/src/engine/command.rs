@@ -51,6 +51,10 @@ impl Engine {
             }
             Command::Become(role) => self.become_role(client, role),
         };
+        if let Some(inject) = &mut self.inject {
+            let role = self.role.state().role;
+            inject.injected.set_primary(role == Role::Primary);
+        }
         if !waits {
             self.done.push_back((client, Outcome::Done));
         }
@@ -98,6 +102,10 @@ impl Engine {
             external.clear();
         }
         self.send_bulk();
+        if self.inject.is_some() && self.has_internal_cache() {
+            // What was injected is this node's now, and only the kernel knows it.
+            self.read(Purpose::Reconcile, None, self.replicates_expectations());
+        }
         let waited = self.role.settle();
         self.done
             .extend(waited.into_iter().map(|c| (c, Outcome::Done)));

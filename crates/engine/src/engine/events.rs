@@ -8,8 +8,9 @@ use syncwire::Change;
 
 use super::Engine;
 use crate::api::{ExpectationSync, Mode};
-use crate::cache::State;
+use crate::cache::{Slot, State};
 use crate::internal::Told;
+use crate::packed::PackedFlow;
 use crate::queue::Entry;
 
 /// Whose doing an event is.
@@ -68,11 +69,18 @@ impl Engine {
 
     fn flow_event(&mut self, kind: EventKind, origin: Origin, mut flow: Flow) {
         self.stats.events += 1;
+        if let Some(inject) = self.inject.as_mut().filter(|_| origin != Origin::Injected) {
+            // Traffic passes here, or it has gone: it is the peer's no more.
+            inject.injected.remove(&flow.key());
+        }
         if !self.passes(kind, &flow) {
             self.stats.filtered += 1;
             return;
         }
         if origin == Origin::Injected {
+            if kind == EventKind::Destroy {
+                self.injected_ended(&flow);
+            }
             return;
         }
         if !self.has_internal_cache() {
@@ -167,6 +175,21 @@ impl Engine {
         self.end_flow(id, origin == Origin::Others);
     }
 
+    /// What the peer told was taken out of the kernel. A reading may have shown it before, and its key been
+    /// forgotten meanwhile.
+    fn injected_ended(&mut self, flow: &Flow) {
+        self.dump.ended(flow.id);
+        let Some(id) = self.internal.flows.find(&flow.key()) else {
+            return;
+        };
+        let shown = |slot: &Slot<PackedFlow>| {
+            !slot.is_heard && slot.state != State::Dead && slot.value().id == flow.id
+        };
+        if self.internal.flows.get(id).is_some_and(shown) {
+            self.end_flow(id, true);
+        }
+    }
+
     /// Ends an entry of the internal cache, told or untold.
     pub(super) fn end_flow(&mut self, id: u32, told: bool) {
         if let Some(refresh) = &mut self.refresh {
@@ -188,6 +211,7 @@ impl Engine {
     fn touched_flow(&mut self, id: u32, origin: Origin) {
         if let Some(slot) = self.internal.flows.get_mut(id) {
             slot.seen = self.dump.epoch;
+            slot.is_heard = true;
         }
         self.schedule_refresh(Entry::Flow(id));
         // A bulk may have passed the place of what a commit adds.
@@ -242,14 +266,19 @@ impl Engine {
                     zone: expectation.zone,
                 };
                 if self.internal.flows.find(&master).is_some() {
-                    self.put_expectation(expectation, origin == Origin::Others);
+                    self.put_expectation(expectation, true, origin == Origin::Others);
                 }
             }
         }
     }
 
     /// Adds or updates an expectation. Returns whether anything changed.
-    pub(super) fn put_expectation(&mut self, expectation: &Expectation, told: bool) -> bool {
+    pub(super) fn put_expectation(
+        &mut self,
+        expectation: &Expectation,
+        heard: bool,
+        told: bool,
+    ) -> bool {
         let now_s = self.now_s();
         let key = crate::cache::Object::stored_key(expectation);
         let cache = &mut self.internal.expectations;
@@ -265,7 +294,7 @@ impl Engine {
         let (id, changed) = match (living, cache.find(&key)) {
             (Some((id, before)), _) => {
                 cache.update(id, expectation, now_s);
-                let after = cache.get(id).map(crate::cache::Slot::value);
+                let after = cache.get(id).map(Slot::value);
                 let ageless = |e: Expectation| Expectation {
                     timeout_s: None,
                     ..e
@@ -283,6 +312,7 @@ impl Engine {
         };
         if let Some(slot) = cache.get_mut(id) {
             slot.seen = self.dump.epoch;
+            slot.is_heard |= heard;
         }
         self.schedule_refresh(Entry::Expectation(id));
         if told {

@@ -85,7 +85,12 @@ impl Engine {
                     .find_map(|session| session.next_datagram(internal, now))
                     .map(Action::Transmit)
             }
-            1 => self.inject.as_mut()?.next_batch().then_some(Action::Inject),
+            1 => {
+                let epoch = self.dump.epoch;
+                let written = self.inject.as_mut()?.next_batch(epoch);
+                self.give_up_claimed();
+                written.then_some(Action::Inject)
+            }
             2 => {
                 let expectations = self.replicates_expectations();
                 let now_s = self.now_s();

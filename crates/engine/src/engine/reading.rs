@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use ctnetlink::{Reply, messages, parse};
-use flow::{Expectation, Flow};
+use flow::{Expectation, Flow, Key};
 
 use super::Engine;
 use super::events::strip;
@@ -11,6 +11,8 @@ use crate::api::{KernelSocket, Outcome};
 use crate::cache::{State, Untold};
 use crate::internal::Told;
 use crate::kernel::dump::{Job, Purpose, Table};
+use crate::kernel::inject::Inject;
+use crate::kernel::verify::Doubt;
 use crate::notice::Notice;
 use crate::queue::Entry;
 
@@ -46,7 +48,7 @@ impl Engine {
         self.now = now;
         match socket {
             KernelSocket::Dump => self.dump.restart(),
-            KernelSocket::Query => self.verify.complete(|_| {}),
+            KernelSocket::Query => self.verify.complete(|_, _| {}),
             KernelSocket::Commit => {
                 if let Some(commit) = &mut self.commit {
                     commit.complete(&self.externals, &mut self.notices);
@@ -99,6 +101,9 @@ impl Engine {
                     self.notices.push_back(Notice::DumpFailed { errno });
                     self.finish_reading();
                 } else {
+                    if errno == 0 {
+                        self.forget_injected_unseen(job);
+                    }
                     self.dump.parts_done();
                 }
             }
@@ -111,6 +116,9 @@ impl Engine {
             return;
         }
         strip(&mut flow);
+        if job.purpose != Purpose::Flush && self.is_injected(&flow.key()) {
+            return;
+        }
         match job.purpose {
             Purpose::Flush => self.flush.flow(flow.key(), flow.id),
             Purpose::Bulk => {
@@ -138,7 +146,7 @@ impl Engine {
             // everything: ask again.
             (Some((id, told, true)), _) if purpose != Purpose::Populate => {
                 if differs(&flow, &told) {
-                    self.verify.ask(flow.key());
+                    self.verify.ask(flow.key(), Doubt::Unseen);
                 }
                 (id, false)
             }
@@ -191,11 +199,16 @@ impl Engine {
     }
 
     fn read_expectation(&mut self, job: Job, expectation: &Expectation) {
-        if !self.is_replicated(expectation) {
+        let master = Key {
+            tuple: expectation.master,
+            zone: expectation.zone,
+        };
+        let of_peer = |inject: &Inject| inject.injected.contains(&master);
+        if !self.is_replicated(expectation) || self.inject.as_ref().is_some_and(of_peer) {
             return;
         }
         let told = matches!(job.purpose, Purpose::Reconcile | Purpose::Poll);
-        let changed = self.put_expectation(expectation, told);
+        let changed = self.put_expectation(expectation, false, told);
         self.dump.changed += u64::from(changed);
     }
 
@@ -243,7 +256,7 @@ impl Engine {
                 && slot.seen != self.dump.epoch
                 && slot.state != State::Dead
             {
-                self.verify.ask(slot.value().key());
+                self.verify.ask(slot.value().key(), Doubt::Unseen);
             }
         }
         self.dump.sweep_on(position);
@@ -269,44 +282,12 @@ impl Engine {
         true
     }
 
-    /// An entry that was asked for by itself, as it is now.
-    fn looked_up(&mut self, mut flow: Flow) {
-        if !self.settings.filter.accepts(&flow) {
-            return;
-        }
-        strip(&mut flow);
-        let now_s = self.now_s();
-        let Some(id) = self.internal.flows.find(&flow.key()) else {
-            return;
-        };
-        let stored = self.internal.flows.get(id);
-        let Some(slot) = stored.filter(|slot| slot.state != State::Dead) else {
-            return;
-        };
-        let told = slot.value();
-        // If it is another connection by now, its own events are on their way.
-        if told.id == flow.id && differs(&flow, &told) {
-            self.internal.flows.assign(id, &flow, now_s);
-            self.dump.changed += 1;
-            self.announce(Entry::Flow(id));
-        }
-    }
-
-    fn verified(&mut self, seq: u32, errno: i32) {
-        let mut gone = Vec::new();
-        self.verify.verdict(seq, errno, |key| gone.push(*key));
-        for key in gone {
-            let Some(id) = self.internal.flows.find(&key) else {
-                continue;
-            };
-            let unseen = self
-                .internal
-                .flows
-                .get(id)
-                .is_some_and(|slot| slot.seen != self.dump.epoch && slot.state != State::Dead);
-            if unseen {
-                self.dump.gone += 1;
-                self.end_flow(id, true);
+    /// A reading of all connections shows which of the injected ones have gone, whatever events were lost.
+    fn forget_injected_unseen(&mut self, job: Job) {
+        if job.table == Table::Flows && job.purpose != Purpose::Flush {
+            let epoch = self.dump.epoch;
+            if let Some(inject) = &mut self.inject {
+                inject.injected.keep_seen(epoch);
             }
         }
     }
@@ -316,6 +297,9 @@ impl Engine {
         let Some(job) = self.dump.finish() else {
             return;
         };
+        if job.purpose.keeps() {
+            self.recheck.arm(self.now);
+        }
         if job.purpose == Purpose::Reconcile && job.table == Table::Flows {
             self.notices.push_back(Notice::Reconciled { changed, gone });
         }
@@ -330,7 +314,7 @@ impl Engine {
 /// Whether two entries differ in anything that is replicated, the running timeout aside.
 ///
 /// Events leave out what is zero, readings tell it.
-fn differs(a: &Flow, b: &Flow) -> bool {
+pub(super) fn differs(a: &Flow, b: &Flow) -> bool {
     let comparable = |flow: &Flow| Flow {
         timeout_s: None,
         id: None,

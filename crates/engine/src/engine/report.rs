@@ -62,6 +62,7 @@ impl Engine {
                 .map_or(QueueStats::default(), |s| s.tx_stats()),
             resend_queue: self.sessions.first().and_then(|s| s.resend_stats()),
             queued_controls: self.sessions.iter().map(Session::queued_controls).sum(),
+            injected: self.inject.as_ref().map_or(0, |i| i.injected.len() as u64),
             active_link: self.sessions.first().map_or(0, |s| s.links.active()),
         }
     }

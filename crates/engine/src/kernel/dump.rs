@@ -27,6 +27,11 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
+    /// Whether what is read goes into the internal cache.
+    pub(crate) fn keeps(self) -> bool {
+        !matches!(self, Self::Flush | Self::Bulk)
+    }
+
     /// Whether entries that are no longer there must be found.
     pub(crate) fn sweeps(self) -> bool {
         matches!(self, Self::Reconcile | Self::Resync | Self::Poll)
@@ -189,6 +194,11 @@ impl Dump {
     /// Ends the current reading.
     pub(crate) fn finish(&mut self) -> Option<Job> {
         self.current.take().map(|(job, _)| job)
+    }
+
+    /// Whether nothing is read and nothing waits to be.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.current.is_none() && self.waiting.is_empty()
     }
 
     /// Whether a reading at the start is still to come or under way.

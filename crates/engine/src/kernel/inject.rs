@@ -7,6 +7,7 @@ use flow::{Expectation, Flow, Key, Status};
 use syncwire::Change;
 
 use super::batch::Batch;
+use super::injected::Injected;
 use super::prepare::Rules;
 use super::{EEXIST, ENOENT};
 use crate::snapshot::InjectStats;
@@ -66,12 +67,14 @@ pub(crate) struct Inject {
     /// Their master is not there yet: what was lost on the link comes later than what was not.
     orphans: VecDeque<Orphan>,
     now_s: u32,
+    pub(crate) injected: Injected,
     pub(crate) flows: InjectStats,
     pub(crate) expectations: InjectStats,
 }
 
 impl Inject {
-    pub(crate) fn new(rules: Rules) -> Self {
+    /// `limit`: injected entries that are remembered as the peer's.
+    pub(crate) fn new(rules: Rules, limit: usize, seed: u64) -> Self {
         Self {
             rules,
             batch: Batch::new(),
@@ -79,6 +82,7 @@ impl Inject {
             waiting: VecDeque::new(),
             orphans: VecDeque::new(),
             now_s: 0,
+            injected: Injected::new(limit, seed),
             flows: InjectStats::default(),
             expectations: InjectStats::default(),
         }
@@ -110,7 +114,9 @@ impl Inject {
     }
 
     /// Writes the next batch into [`Self::bytes`]. `false`: nothing to write, or answers are awaited.
-    pub(crate) fn next_batch(&mut self) -> bool {
+    ///
+    /// `epoch`: the reading of the kernel's table under way.
+    pub(crate) fn next_batch(&mut self, epoch: u16) -> bool {
         if self.batch.is_under_way() {
             return false;
         }
@@ -127,6 +133,9 @@ impl Inject {
                 break;
             }
             self.waiting.pop_front();
+            if let Some(key) = work.made() {
+                self.injected.add(key, epoch);
+            }
             self.write(work);
         }
         self.batch.seal()
@@ -229,15 +238,19 @@ impl Inject {
                     errno,
                 ) => {
                     self.count(change, expectation, errno == 0);
-                    if let Some(key) = key.filter(|_| errno == 0) {
-                        self.adopt(&key);
+                    match key {
+                        Some(key) if errno == 0 => self.adopt(&key),
+                        Some(key) => self.injected.remove(&key),
+                        None => {}
                     }
                 }
                 (Purpose::Try(work), 0) => {
                     let (change, expectation) = work.about();
                     self.count(change, expectation, true);
-                    if let Work::Flow(Change::New, flow) = work {
-                        self.adopt(&flow.key());
+                    match work {
+                        Work::Flow(Change::New, flow) => self.adopt(&flow.key()),
+                        Work::Flow(Change::Delete, flow) => self.injected.remove(&flow.key()),
+                        _ => {}
                     }
                 }
                 (Purpose::Try(work), errno) => self.failed(work, errno),
@@ -251,6 +264,9 @@ impl Inject {
             (Work::Flow(Change::Delete, _) | Work::Expectation(Change::Delete, _), ENOENT) => {
                 let (change, expectation) = work.about();
                 self.count(change, expectation, true);
+                if let Some(flow) = work.flow() {
+                    self.injected.remove(&flow.key());
+                }
             }
             (Work::Flow(Change::New, flow), EEXIST) => {
                 self.waiting
@@ -278,6 +294,9 @@ impl Inject {
             _ => {
                 let (change, expectation) = work.about();
                 self.count(change, expectation, false);
+                if let Some(key) = work.made() {
+                    self.injected.remove(&key);
+                }
             }
         }
     }
@@ -373,6 +392,14 @@ impl Work {
             }
         };
         Some(Key { tuple, zone })
+    }
+
+    /// The connection that it makes or changes.
+    fn made(&self) -> Option<Key> {
+        let (Change::New | Change::Update, _) = self.about() else {
+            return None;
+        };
+        self.flow().map(Flow::key)
     }
 
     fn flow(&self) -> Option<&Flow> {

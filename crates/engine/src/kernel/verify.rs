@@ -1,4 +1,4 @@
-//! Whether entries that a dump did not show have really gone: each is asked for by itself.
+//! Whether entries that a dump did not show, or that no event told of, have gone: each is asked for by itself.
 
 use std::collections::VecDeque;
 
@@ -8,12 +8,21 @@ use flow::Key;
 use super::ENOENT;
 use super::batch::Batch;
 
+/// Why an entry is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    /// A reading did not show it, or showed something else than an event.
+    Unseen,
+    /// No event has told of it.
+    Unheard,
+}
+
 /// Lookups under way.
 #[derive(Debug)]
 pub(crate) struct Verify {
-    batch: Batch<Key>,
-    finished: Vec<(Key, i32)>,
-    waiting: VecDeque<Key>,
+    batch: Batch<(Key, Doubt)>,
+    finished: Vec<((Key, Doubt), i32)>,
+    waiting: VecDeque<(Key, Doubt)>,
 }
 
 impl Verify {
@@ -26,8 +35,8 @@ impl Verify {
     }
 
     /// Has an entry looked up.
-    pub(crate) fn ask(&mut self, key: Key) {
-        self.waiting.push_back(key);
+    pub(crate) fn ask(&mut self, key: Key, doubt: Doubt) {
+        self.waiting.push_back((key, doubt));
     }
 
     /// Lookups that have not been sent.
@@ -46,11 +55,12 @@ impl Verify {
             return false;
         }
         while !self.batch.is_full() {
-            let Some(key) = self.waiting.pop_front() else {
+            let Some((key, doubt)) = self.waiting.pop_front() else {
                 break;
             };
-            self.batch
-                .push(key, |buf, seq, ack| request::get_flow(buf, seq, ack, &key));
+            self.batch.push((key, doubt), |buf, seq, ack| {
+                request::get_flow(buf, seq, ack, &key);
+            });
         }
         self.batch.seal()
     }
@@ -61,18 +71,18 @@ impl Verify {
     }
 
     /// Notes a verdict. When the batch is complete, `gone` gets the keys of those that have gone.
-    pub(crate) fn verdict(&mut self, seq: u32, errno: i32, gone: impl FnMut(&Key)) {
+    pub(crate) fn verdict(&mut self, seq: u32, errno: i32, gone: impl FnMut(&Key, Doubt)) {
         if self.batch.verdict(seq, errno) {
             self.complete(gone);
         }
     }
 
     /// Ends the batch; without a verdict an entry counts as there.
-    pub(crate) fn complete(&mut self, mut gone: impl FnMut(&Key)) {
+    pub(crate) fn complete(&mut self, mut gone: impl FnMut(&Key, Doubt)) {
         self.batch.finish(&mut self.finished);
-        for (key, errno) in self.finished.drain(..) {
+        for ((key, doubt), errno) in self.finished.drain(..) {
             if errno == ENOENT {
-                gone(&key);
+                gone(&key, doubt);
             }
         }
     }
