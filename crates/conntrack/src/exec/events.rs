@@ -1,6 +1,10 @@
 //! Listening until a signal comes.
 
-use std::{io, os::fd::AsFd};
+use std::{
+    io,
+    os::fd::AsFd,
+    time::{Duration, Instant},
+};
 
 use ctnetlink::{
     Event, EventKind, Message, bpf, messages, parse,
@@ -30,6 +34,12 @@ use crate::{
 /// Receive buffer asked for when the request does not say: some 6,000 events.
 const RECEIVE_BUFFER_LEN: usize = 4 * 1024 * 1024;
 
+/// Events that come in quicker succession are read together.
+const GATHERING_MS: u8 = 2;
+const GATHERING: Duration = Duration::from_millis(GATHERING_MS as u64);
+/// Receive buffer, as the kernel counts it, that has room for what comes meanwhile: some 3,000 events.
+const GATHERING_LEN: usize = 2 * 1024 * 1024;
+
 const OVERRUN: &str = "\
 WARNING: We have hit ENOBUFS! We are losing events.
 This message means that the current netlink socket buffer size is too small.
@@ -50,6 +60,7 @@ pub(super) fn listen(session: &mut Session<'_, '_>, request: &Request) -> Result
             return Err(failure);
         }
     };
+    let can_gather = socket.receive_buffer().unwrap_or(0) >= GATHERING_LEN;
     let mut listener = Listener {
         socket,
         printer: Printer::new(request),
@@ -59,6 +70,8 @@ pub(super) fn listen(session: &mut Session<'_, '_>, request: &Request) -> Result
         shown: 0,
         unreadable: 0,
         losses: Losses::default(),
+        drained: Instant::now(),
+        can_gather,
     };
     listener.run(session, &signals)?;
     listener.finish(session, request)
@@ -150,6 +163,10 @@ struct Listener {
     shown: u64,
     unreadable: u64,
     losses: Losses,
+    /// When nothing was queued last.
+    drained: Instant,
+    /// Whether the socket has room for what is gathered.
+    can_gather: bool,
 }
 
 impl Listener {
@@ -157,6 +174,7 @@ impl Listener {
         loop {
             self.drain(session)?;
             session.console.flush()?;
+            self.drained = Instant::now();
             let mut fds = [
                 PollFd::new(self.socket.as_fd(), PollFlags::POLLIN),
                 PollFd::new(signals.as_fd(), PollFlags::POLLIN),
@@ -166,11 +184,28 @@ impl Listener {
                 Err(errno) => return Err(Failure::EventSocket(errno.into())),
             }
             let [_, signal] = fds;
-            if signal.revents().is_some_and(|events| !events.is_empty()) {
+            let is_signalled = signal.revents().is_some_and(|events| !events.is_empty());
+            if is_signalled || self.gather(signals)? {
                 // What was queued before the signal is still shown.
                 return self.drain(session);
             }
         }
+    }
+
+    /// Lets more events come when they come in quick succession; whether a signal came meanwhile.
+    ///
+    /// The first after a quiet moment is shown at once. To wake up for each of very many costs more than to read it.
+    fn gather(&mut self, signals: &SignalFd) -> Result<bool, Failure> {
+        let is_busy = self.can_gather && self.drained.elapsed() < GATHERING;
+        if is_busy {
+            let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut fds, PollTimeout::from(GATHERING_MS)) {
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return Ok(true),
+                Err(errno) => return Err(Failure::Events(errno.into())),
+            }
+        }
+        Ok(false)
     }
 
     /// Reads until nothing is queued, or for so long that signals must be looked at again.
