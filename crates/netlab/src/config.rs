@@ -18,6 +18,8 @@ pub struct NodeConfig {
     pub general: Vec<String>,
     /// Addresses (or networks) that take no part, beside the loopback ones.
     pub ignore: Vec<String>,
+    /// The filter, in place of one that ignores those addresses.
+    pub filter: Option<String>,
 }
 
 impl NodeConfig {
@@ -41,6 +43,7 @@ impl NodeConfig {
             .map(str::to_owned)
             .to_vec(),
             ignore: vec![addr.to_owned(), "225.0.0.50".to_owned()],
+            filter: None,
         }
     }
 
@@ -80,6 +83,14 @@ impl NodeConfig {
         general.push("Syslog off".to_owned());
         general.push(format!("LockFile {dir}/lock"));
         general.push(format!("UNIX {{\n    Path {dir}/ctl\n}}"));
+        let filter = self.filter.clone();
+        general.push(filter.unwrap_or_else(|| self.ignoring()));
+        section("General", &general);
+        text
+    }
+
+    /// The filter that ignores addresses.
+    fn ignoring(&self) -> String {
         let mut ignore = vec![
             "IPv4_address 127.0.0.1".to_owned(),
             "IPv6_address ::1".to_owned(),
@@ -88,11 +99,9 @@ impl NodeConfig {
             let family = if addr.contains(':') { 6 } else { 4 };
             format!("IPv{family}_address {addr}")
         }));
-        general.push(format!(
+        format!(
             "Filter From Userspace {{\n    Address Ignore {{\n        {}\n    }}\n}}",
             ignore.join("\n        ")
-        ));
-        section("General", &general);
-        text
+        )
     }
 }

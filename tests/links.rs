@@ -1,0 +1,228 @@
+//! Links whose interface comes late or goes, and peers with link-local addresses, with the original as the peer.
+
+use std::time::Duration;
+
+use netlab::process::wait_until;
+use netlab::{Daemon, Feature, Lab, Namespace, NodeConfig, Peer, Table, sample};
+use netlab::{require_feature_or_skip, require_root_or_skip};
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Two nodes on a cable: ours and the original.
+struct Nodes {
+    ours: Namespace,
+    original: Namespace,
+    /// Where an interface is while it is away.
+    elsewhere: Namespace,
+    lab: Lab,
+}
+
+/// What a link speaks, with the addresses of ours and of the original.
+#[derive(Clone, Copy)]
+struct Speech {
+    section: &'static str,
+    /// Lines with `OWN` and `PEER` in them.
+    lines: &'static str,
+    addrs: [&'static str; 2],
+    prefix_len: u8,
+}
+
+const MULTICAST: Speech = Speech {
+    section: "Multicast",
+    lines: "IPv4_address 225.0.0.50\nGroup 3780\nIPv4_interface OWN",
+    addrs: ["192.168.100.1", "192.168.100.2"],
+    prefix_len: 24,
+};
+
+const UDP: Speech = Speech {
+    section: "UDP",
+    lines: "IPv4_address OWN\nIPv4_Destination_Address PEER\nPort 3780",
+    addrs: ["192.168.100.1", "192.168.100.2"],
+    prefix_len: 24,
+};
+
+const TCP: Speech = Speech {
+    section: "TCP",
+    ..UDP
+};
+
+const LINK_LOCAL_UDP: Speech = Speech {
+    section: "UDP",
+    lines: "IPv6_address OWN\nIPv6_Destination_Address PEER\nPort 3780",
+    addrs: ["fe80::a1", "fe80::a2"],
+    prefix_len: 64,
+};
+
+const LINK_LOCAL_TCP: Speech = Speech {
+    section: "TCP",
+    ..LINK_LOCAL_UDP
+};
+
+impl Speech {
+    fn config(self, node: usize) -> NodeConfig {
+        let (own, peer) = (self.addrs[node], self.addrs[1 - node]);
+        let mut config = NodeConfig::ftfw_multicast("", "");
+        config.ignore = Vec::new();
+        config.links = vec![format!(
+            "{} {{\n{}\nInterface sync\n}}",
+            self.section,
+            self.lines.replace("OWN", own).replace("PEER", peer)
+        )];
+        config
+    }
+
+    fn addr(self, node: usize) -> String {
+        format!("{}/{}", self.addrs[node], self.prefix_len)
+    }
+}
+
+impl Nodes {
+    fn new(speech: Speech) -> Self {
+        let mut lab = Lab::new().unwrap();
+        let [ours, original, elsewhere] =
+            ["ours", "original", "elsewhere"].map(|role| lab.namespace(role).unwrap());
+        // Through a switch: the original's end stays up whatever happens to ours.
+        lab.switch("sync", &[&ours, &original]).unwrap();
+        for (node, namespace) in [&ours, &original].into_iter().enumerate() {
+            sample::prepare(namespace).unwrap();
+            namespace.untrack("sync").unwrap();
+            namespace.add_addr("sync", &speech.addr(node)).unwrap();
+        }
+        Self {
+            ours,
+            original,
+            elsewhere,
+            lab,
+        }
+    }
+
+    fn start(&self, peer: Peer, speech: Speech) -> Daemon {
+        let (namespace, node) = match peer {
+            Peer::Ours => (&self.ours, 0),
+            Peer::Original => (&self.original, 1),
+        };
+        Daemon::start(peer, &self.lab, namespace, &speech.config(node)).unwrap()
+    }
+
+    /// The interface of ours goes.
+    fn take_away(&self) {
+        let to = self.elsewhere.name();
+        self.ours
+            .run(&format!("ip link set sync netns {to}"))
+            .unwrap();
+    }
+
+    /// And comes back, as new: without addresses, and down.
+    fn bring_back(&self, speech: Speech) {
+        let to = self.ours.name();
+        self.elsewhere
+            .run(&format!("ip link set sync netns {to}"))
+            .unwrap();
+        self.ours.set_link("sync", true).unwrap();
+        self.ours.add_addr("sync", &speech.addr(0)).unwrap();
+    }
+}
+
+/// An entry made on a node shows on the other one, sooner or later.
+#[track_caller]
+fn replicates(from: &Daemon, to: &Daemon, number: u32) {
+    let mut table = Table::open(from.namespace()).unwrap();
+    let flow = sample::nth(number);
+    table.create([flow]).unwrap();
+    let port = match flow.orig.l4 {
+        flow::L4::Ports { src, .. } => format!(" sport={src} "),
+        other => panic!("{other:?}"),
+    };
+    let mut mark = 0;
+    let arrived = wait_until(LIMIT, || {
+        // What was told while nobody could hear is told again with a change.
+        mark += 1;
+        let mut update = flow::Flow::new(flow.orig);
+        update.reply = flow.reply;
+        update.mark = Some(mark);
+        table.update([update]).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        to.external()
+            .unwrap()
+            .iter()
+            .any(|line| line.contains(&port))
+    });
+    assert!(arrived, "from:\n{}to:\n{}", from.messages(), to.messages());
+}
+
+fn comes_late_goes_and_returns(speech: Speech) {
+    let nodes = Nodes::new(speech);
+    let original = nodes.start(Peer::Original, speech);
+    nodes.take_away();
+    let ours = nodes.start(Peer::Ours, speech);
+    let says = |words: &str| {
+        assert!(
+            wait_until(LIMIT, || ours.messages().contains(words)),
+            "no `{words}' in\n{}",
+            ours.messages()
+        );
+    };
+    says("interface sync is absent: waiting for it");
+    for round in 0..2 {
+        nodes.bring_back(speech);
+        replicates(&ours, &original, 4 * round);
+        replicates(&original, &ours, 4 * round + 2);
+        nodes.take_away();
+        let link = || ours.client(["-s", "link"]).unwrap();
+        assert!(
+            wait_until(LIMIT, || link().contains("status=DOWN")),
+            "{}",
+            link()
+        );
+    }
+    says("link on sync is open");
+    let check = ours.try_client(["check"]).unwrap();
+    assert_eq!(check.status.code(), Some(1), "{check:?}");
+}
+
+/// What ours waits for ends the original, and a check says so.
+fn ends_the_original(speech: Speech) {
+    let nodes = Nodes::new(speech);
+    nodes.take_away();
+    let program = Peer::Original.program().unwrap();
+    let config = speech.config(0);
+    let original = Daemon::prepare(&program, &nodes.lab, &nodes.ours, &config).unwrap();
+    let ended = original.start_another(&program).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    let ours = Peer::Ours.program().unwrap();
+    let check = original.client_of(&ours, ["check"]).unwrap();
+    assert_eq!(check.status.code(), Some(1), "{check:?}");
+    assert!(
+        check.stdout.contains("sync") || check.stderr.contains("sync"),
+        "{check:?}"
+    );
+}
+
+fn reach_each_other(speech: Speech, peer: Peer) {
+    let nodes = Nodes::new(speech);
+    let ours = nodes.start(Peer::Ours, speech);
+    let config = speech.config(1);
+    let other = Daemon::start(peer, &nodes.lab, &nodes.original, &config).unwrap();
+    replicates(&ours, &other, 0);
+    replicates(&other, &ours, 2);
+}
+
+macro_rules! cases {
+    ($($name:ident: $function:ident($($argument:expr),*);)*) => {
+        $(#[test] fn $name() {
+            require_root_or_skip!("conntrackd");
+            require_feature_or_skip!(Feature::Conntrack, Feature::Labels);
+            $function($($argument),*);
+        })*
+    };
+}
+
+cases! {
+    an_absent_interface_is_waited_for_with_multicast: comes_late_goes_and_returns(MULTICAST);
+    an_absent_interface_is_waited_for_with_udp: comes_late_goes_and_returns(UDP);
+    an_absent_interface_is_waited_for_with_tcp: comes_late_goes_and_returns(TCP);
+    an_absent_interface_ends_the_original_and_fails_a_check: ends_the_original(UDP);
+    link_local_peers_reach_each_other_with_udp: reach_each_other(LINK_LOCAL_UDP, Peer::Original);
+    // The original cannot be started with this.
+    link_local_peers_reach_each_other_with_tcp: reach_each_other(LINK_LOCAL_TCP, Peer::Ours);
+}
