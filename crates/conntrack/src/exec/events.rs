@@ -202,7 +202,7 @@ impl Listener {
             match poll(&mut fds, PollTimeout::from(GATHERING_MS)) {
                 Ok(0) | Err(Errno::EINTR) => {}
                 Ok(_) => return Ok(true),
-                Err(errno) => return Err(Failure::Events(errno.into())),
+                Err(errno) => return Err(Failure::EventSocket(errno.into())),
             }
         }
         Ok(false)
