@@ -104,6 +104,8 @@ pub enum Notice {
         /// The kernel's errno.
         errno: i32,
     },
+    /// The peer counts from somewhere else than it did; it is asked for everything.
+    PeerRenumbered,
     /// The peer missed messages that are no longer kept; it gets everything.
     ResendImpossible,
 }
@@ -115,7 +117,7 @@ impl Notice {
         match self {
             Self::CommitRefused { .. } | Self::FlushRefused | Self::NoLink => Level::Error,
             Self::DumpFailed { .. } => Level::Error,
-            Self::ResendImpossible => Level::Warning,
+            Self::ResendImpossible | Self::PeerRenumbered => Level::Warning,
             _ => Level::Notice,
         }
     }
@@ -181,6 +183,9 @@ impl fmt::Display for Notice {
                 let reason = std::io::Error::from_raw_os_error(*errno);
                 write!(f, "reading the kernel's table failed: {reason}")
             }
+            Self::PeerRenumbered => f.write_str(
+                "peer's numbers are behind all it sent before, taking them and requesting resync",
+            ),
             Self::ResendImpossible => f.write_str(
                 "peer misses messages that are no longer kept, sending bulk update instead",
             ),

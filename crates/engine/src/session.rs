@@ -1,10 +1,11 @@
 //! A session with a peer in version 1 of the protocol: what to tell it, and in which order.
 //!
-//! [`receive`] is the other direction, [`bulk`] the sending of everything. A session holds positions of
+//! [`receive`] is the other direction, [`trust`] what the peer's numbers are worth, [`bulk`] the sending of everything. A session holds positions of
 //! entries, never entries: what a message says is decided when it is written.
 
 pub(crate) mod bulk;
 pub(crate) mod receive;
+mod trust;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use crate::links::Links;
 use crate::queue::{Element, Entry, Queue, Queues};
 use crate::snapshot::{QueueStats, ReceiveStats, Replication, ResendElement};
 use bulk::Bulk;
+use trust::Trust;
 
 /// A node that has nothing to say says so after this time.
 const ALIVE: Duration = Duration::from_secs(1);
@@ -62,9 +64,15 @@ pub(crate) struct Ftfw {
     heal_at: Option<Instant>,
     /// One that was asked for too early follows then.
     heal_due: bool,
+    trust: Trust,
+    /// What was not acknowledged is not told again for a greeting before this.
+    retell_at: Option<Instant>,
+    /// The oldest number not acknowledged while later ones were, and since when.
+    straggler: Option<(u32, Instant)>,
 }
 
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)]
 enum Reliability {
     Ftfw(Ftfw),
     Notrack,
@@ -118,6 +126,9 @@ impl Session {
                 progress: false,
                 heal_at: None,
                 heal_due: false,
+                trust: Trust::default(),
+                retell_at: None,
+                straggler: None,
             }),
             Mode::Alarm { .. } => Reliability::Alarm,
             Mode::Notrack | Mode::Statistics | Mode::Idle => Reliability::Notrack,

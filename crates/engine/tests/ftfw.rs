@@ -280,3 +280,58 @@ fn a_scheduled_purge_is_cancelled_by_a_commit() {
     node.datagrams();
     assert!(!node.notices.contains(&Notice::PurgingKernel));
 }
+
+#[test]
+fn what_was_not_acknowledged_is_told_again_to_a_peer_that_greets() {
+    let mut node = met(FTFW);
+    for n in 0..3 {
+        node.event(EventKind::New, 0, &flow(n));
+    }
+    assert_eq!(node.messages().len(), 3);
+    node.control(ALIVE | HELLO, 5000, 0, 0);
+    let told = |node: &mut Node| {
+        let data = node.messages().into_iter();
+        data.filter(|m| m.kind != Kind::Control).count()
+    };
+    assert_eq!(told(&mut node), 3);
+    // Further greetings of the same handshake change nothing.
+    node.control(ALIVE | HELLO, 5001, 0, 0);
+    assert_eq!(told(&mut node), 0);
+}
+
+#[test]
+fn what_a_peer_never_asks_for_is_told_again_when_later_numbers_are_acknowledged() {
+    let mut node = met(FTFW);
+    for n in 0..4 {
+        node.event(EventKind::New, 0, &flow(n));
+    }
+    let sent = node.messages();
+    let later = (sent[2].seq, sent[3].seq);
+    for seq in 999..1003 {
+        node.control(ACK, seq, later.0, later.1);
+        node.wait(Duration::from_secs(1));
+    }
+    let again = node.messages();
+    let told = again.iter().filter(|m| m.kind != Kind::Control).count();
+    assert_eq!(told, 2, "{again:?}");
+}
+
+#[test]
+fn messages_lost_while_a_peer_greets_are_asked_for() {
+    let mut node = Node::new(settings(FTFW));
+    node.data(Change::New, HELLO, 5000, 1);
+    node.data(Change::New, HELLO, 5003, 2);
+    let asked = node.messages();
+    let range = asked.iter().find(|m| m.flags & NACK != 0).unwrap().range;
+    assert_eq!(range, Some((5001, 5002)));
+}
+
+#[test]
+fn a_malformed_message_out_of_its_place_moves_no_number() {
+    let mut node = met(FTFW);
+    node.receive(&[0x10, 0, 0, 8, 0, 0, 9, 0]);
+    assert_eq!(node.engine.snapshot().receive.malformed_payload, 1);
+    node.data(Change::New, 0, 999, 1);
+    let stats = node.engine.snapshot().receive;
+    assert_eq!((node.external(), stats.lost, stats.before), (1, 0, 0));
+}

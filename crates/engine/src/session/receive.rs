@@ -5,15 +5,25 @@ use std::time::{Duration, Instant};
 use flow::{Expectation, Flow};
 use syncwire::{Carrier, Change, Flags, FramingError, Kind, RawMessage, Split, split};
 
+use super::trust::{Verdict, before};
 use super::{Hello, Reliability, Session};
 use crate::api::LinkId;
 use crate::internal::Internal;
 use crate::links::Switch;
 use crate::notice::Notice;
-use crate::queue::{Element, Sweep};
+use crate::queue::{Element, Queue, Sweep};
 
 /// A peer that keeps missing what is no longer kept gets everything no more often than this.
 const HEAL_PAUSE: Duration = Duration::from_secs(5);
+
+/// More than this is not told again for a greeting: a peer that has been away so long asks for everything.
+const RETOLD_MAX: usize = 4096;
+
+/// Greetings of one handshake have it told again once.
+const RETELL_PAUSE: Duration = Duration::from_secs(1);
+
+/// What was not acknowledged for so long, while what followed it was, is told again.
+const STRAGGLER: Duration = Duration::from_secs(3);
 
 /// Flags that no message may carry.
 const UNDEFINED: Flags = Flags(0x81);
@@ -42,11 +52,6 @@ enum Header {
     BadType,
     /// Flags or a type that cannot be.
     Malformed,
-}
-
-/// `a` is before `b` in serial arithmetic.
-fn before(a: u32, b: u32) -> bool {
-    (a.wrapping_sub(b) as i32) < 0
 }
 
 impl Session {
@@ -88,6 +93,9 @@ impl Session {
         mut bytes: &[u8],
         carrier: Carrier,
     ) -> usize {
+        if let Reliability::Ftfw(ftfw) = &mut self.reliability {
+            ftfw.trust.next_datagram();
+        }
         loop {
             match split(bytes, carrier) {
                 Split::Message(message, rest) => {
@@ -129,7 +137,7 @@ impl Session {
             Header::BadType => self.stats.bad_type += 1,
             Header::Ignored => {}
             _ => {
-                if self.is_next(internal, message.seq, message.flags) {
+                if self.is_next(internal, receiver, now, message) {
                     self.digest(internal, receiver, now, header, message);
                     self.last_received = self.track(header, message.seq);
                     self.heard_at = Some(now);
@@ -178,46 +186,102 @@ impl Session {
     }
 
     /// Whether the message is to be digested, by its number. Gaps are counted, and asked for.
-    fn is_next(&mut self, internal: &mut Internal, seq: u32, flags: Flags) -> bool {
-        if matches!(self.reliability, Reliability::Alarm) {
-            return true;
-        }
+    fn is_next(
+        &mut self,
+        internal: &mut Internal,
+        receiver: &mut dyn Receiver,
+        now: Instant,
+        message: &RawMessage<'_>,
+    ) -> bool {
+        let (seq, flags) = (message.seq, message.flags);
         let last = self.last_received;
-        if let Reliability::Ftfw(_) = self.reliability {
-            if flags.contains(Flags::HELLO) {
-                self.greeted(internal, seq);
+        if self.is_misplaced(message) {
+            self.stats.malformed_payload += 1;
+            return false;
+        }
+        let verdict = match &mut self.reliability {
+            Reliability::Alarm => return true,
+            Reliability::Notrack => Verdict::Next,
+            Reliability::Ftfw(ftfw) => {
+                ftfw.trust
+                    .judge(now, seq, flags.contains(Flags::HELLO), last)
             }
-            if let Reliability::Ftfw(ftfw) = &mut self.reliability
-                && flags.contains(Flags::HELLO_BACK)
-                && ftfw.hello == Hello::Say
-            {
+        };
+        match verdict {
+            Verdict::Drop => {
+                self.stats.before += 1;
+                return false;
+            }
+            Verdict::First => self.greeted(internal, now, seq),
+            Verdict::Rebase => {
+                receiver.notice(Notice::PeerRenumbered);
+                self.last_received = None;
+                self.request_resync();
+            }
+            Verdict::Next => self.count_lost(seq),
+        }
+        if let Reliability::Ftfw(ftfw) = &mut self.reliability {
+            ftfw.say_hello_back |= flags.contains(Flags::HELLO);
+            if flags.contains(Flags::HELLO_BACK) && ftfw.hello == Hello::Say {
                 ftfw.hello = Hello::Done;
             }
-            if flags.contains(Flags::HELLO) {
-                return true;
-            }
         }
-        let Some(last) = last else { return true };
-        let expected = last.wrapping_add(1);
-        if before(seq, expected) {
-            self.stats.before += 1;
-            // Only the reliable mode knows that it has the newer state already.
-            return !matches!(self.reliability, Reliability::Ftfw(_));
-        }
-        self.stats.lost += u64::from(seq.wrapping_sub(expected));
         true
     }
 
+    /// Whether nothing speaks for a message: neither its place nor what it says. If it is the peer's after all, it
+    /// is asked for and comes again in its place.
+    fn is_misplaced(&self, message: &RawMessage<'_>) -> bool {
+        let Reliability::Ftfw(_) = self.reliability else {
+            return false;
+        };
+        let next = self.last_received.map(|last| last.wrapping_add(1));
+        if next.is_none_or(|next| next == message.seq) {
+            return false;
+        }
+        match message.kind() {
+            Some(Kind::Flow(_)) => message.flow().is_err(),
+            Some(Kind::Expectation(_)) => message.expectation().is_err(),
+            _ => false,
+        }
+    }
+
+    fn count_lost(&mut self, seq: u32) {
+        let Some(last) = self.last_received else {
+            return;
+        };
+        let expected = last.wrapping_add(1);
+        if before(seq, expected) {
+            // compat: without acknowledgements nobody knows that it has the newer state already.
+            self.stats.before += 1;
+        } else {
+            self.stats.lost += u64::from(seq.wrapping_sub(expected));
+        }
+    }
+
     /// The peer has just started, or thinks that we have not heard of it.
-    fn greeted(&mut self, internal: &mut Internal, seq: u32) {
+    ///
+    /// compat: what it has not acknowledged is kept for it no longer. Since it may not have started at all, it is
+    /// told again under new numbers.
+    fn greeted(&mut self, internal: &mut Internal, now: Instant, seq: u32) {
         let next_seq = self.next_seq;
+        // Numbers start anew: what was received before says nothing about what comes.
+        self.last_received = None;
         let Reliability::Ftfw(ftfw) = &mut self.reliability else {
             return;
         };
-        ftfw.say_hello_back = true;
         if ftfw.ack_from.is_some_and(|from| before(seq, from)) {
             ftfw.window = ftfw.ack_window - 1;
             ftfw.ack_from = Some(seq);
+        }
+        if ftfw.retell_at.is_some_and(|at| at > now) {
+            return;
+        }
+        ftfw.retell_at = Some(now + RETELL_PAUSE);
+        self.lag.forget();
+        if self.queues.len(Queue::Resend) <= RETOLD_MAX {
+            self.queues.sweep_resend(|_| Sweep::Resend, |_| {});
+            return;
         }
         ftfw.forgotten = Some(next_seq.wrapping_sub(1));
         let release = |element| {
@@ -226,9 +290,6 @@ impl Session {
             }
         };
         self.queues.sweep_resend(|_| Sweep::Release, release);
-        self.lag.forget();
-        // Numbers start anew: what was received before says nothing about what comes.
-        self.last_received = None;
     }
 
     /// Notes the number of an accepted message; in the reliable mode acknowledges and asks.
@@ -323,6 +384,33 @@ impl Session {
         let count = self.queues.sweep_resend(judge, release);
         if let Reliability::Ftfw(ftfw) = &mut self.reliability {
             ftfw.progress |= count > 0;
+        }
+        self.retell_straggler(now, from);
+    }
+
+    /// The peer never asks for what came before the first number it has heard of: neither after a start nor when
+    /// two greetings crossed. If it acknowledges what came later, it is told again.
+    fn retell_straggler(&mut self, now: Instant, acknowledged: u32) {
+        let oldest = self.queues.first(Queue::Resend).map(|(_, seq)| seq);
+        let Reliability::Ftfw(ftfw) = &mut self.reliability else {
+            return;
+        };
+        let Some(oldest) = oldest.filter(|seq| before(*seq, acknowledged)) else {
+            ftfw.straggler = None;
+            return;
+        };
+        match ftfw.straggler {
+            Some((seq, since)) if seq == oldest => {
+                if now.saturating_duration_since(since) >= STRAGGLER {
+                    ftfw.straggler = None;
+                    let older = |seq| match before(seq, acknowledged) {
+                        true => Sweep::Resend,
+                        false => Sweep::Stop,
+                    };
+                    self.queues.sweep_resend(older, |_| {});
+                }
+            }
+            _ => ftfw.straggler = Some((oldest, now)),
         }
     }
 
