@@ -17,6 +17,7 @@ use crate::api::{
     ClientId, ExpectationSync, ExternalMode, InternalMode, KernelSocket, LinkId, LinkState,
     LiveSettings, Mode, Outcome, Settings, Start,
 };
+use crate::early::Early;
 use crate::external::External;
 use crate::internal::Internal;
 use crate::kernel::commit::Commit;
@@ -59,6 +60,7 @@ pub struct Engine {
     dump: Dump,
     verify: Verify,
     recheck: Recheck,
+    early: Early,
     role: RoleKeeper,
     progress: Progress,
     notices: VecDeque<Notice>,
@@ -118,6 +120,7 @@ impl Engine {
             dump: Dump::new(),
             verify: Verify::new(),
             recheck: Recheck::new(now),
+            early: Early::default(),
             role: RoleKeeper::new(now),
             progress: Progress::new(now, refresh),
             notices: VecDeque::new(),

@@ -13,6 +13,7 @@
 
 pub mod api;
 mod cache;
+mod early;
 mod engine;
 mod external;
 mod internal;

@@ -1,6 +1,6 @@
 //! A connection that a helper expects.
 
-use crate::{FunctionName, HelperName, Tuple};
+use crate::{FunctionName, HelperName, Key, Tuple};
 
 /// Translation that an expected connection will get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,15 @@ pub struct Expectation {
 }
 
 impl Expectation {
+    /// The connection that expects.
+    #[must_use]
+    pub fn master_key(&self) -> Key {
+        Key {
+            tuple: self.master,
+            zone: self.zone,
+        }
+    }
+
     /// An expectation of which nothing but the tuples is known.
     #[must_use]
     pub const fn new(master: Tuple, tuple: Tuple, mask: Tuple) -> Self {

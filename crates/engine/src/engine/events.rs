@@ -3,15 +3,19 @@
 use std::time::{Duration, Instant};
 
 use ctnetlink::{Event, EventKind, messages, parse};
-use flow::{Expectation, Flow, Key, ProtoInfo};
+use flow::{Expectation, Flow, ProtoInfo};
 use syncwire::Change;
 
 use super::Engine;
 use crate::api::{ExpectationSync, Mode};
 use crate::cache::{Slot, State};
 use crate::internal::Told;
+use crate::kernel::verify::Doubt;
 use crate::packed::PackedFlow;
 use crate::queue::Entry;
+
+/// Lookups of connections with expectations that may wait.
+const ADJUSTED_MAX: usize = 1024;
 
 /// Whose doing an event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +133,9 @@ impl Engine {
             },
         };
         self.touched_flow(id, origin);
+        while let Some(expectation) = self.early.of(&flow.key()) {
+            self.put_expectation(&expectation, true, origin == Origin::Others);
+        }
     }
 
     fn flow_updated(&mut self, origin: Origin, flow: &Flow) {
@@ -258,15 +265,22 @@ impl Engine {
             .find(&crate::cache::Object::stored_key(expectation));
         match (kind, known) {
             (EventKind::Destroy, Some(id)) => self.end_expectation(id, origin == Origin::Others),
-            (EventKind::Destroy, None) => {}
+            (EventKind::Destroy, None) => self.early.forget(expectation),
+            // An expectation without its master is of no use to the peer.
+            _ if self
+                .internal
+                .flows
+                .find(&expectation.master_key())
+                .is_none() =>
+            {
+                self.early.keep(*expectation, self.now);
+            }
             _ => {
-                // An expectation without its master is of no use to the peer.
-                let master = Key {
-                    tuple: expectation.master,
-                    zone: expectation.zone,
-                };
-                if self.internal.flows.find(&master).is_some() {
-                    self.put_expectation(expectation, true, origin == Origin::Others);
+                self.put_expectation(expectation, true, origin == Origin::Others);
+                // No event tells that the helper has changed the length of what it saw.
+                if self.verify.waiting() < ADJUSTED_MAX {
+                    let master = expectation.master_key();
+                    self.verify.ask(master, Doubt::Adjusted);
                 }
             }
         }

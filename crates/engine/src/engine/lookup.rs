@@ -35,10 +35,10 @@ impl Engine {
         }
         if differs(&flow, &told) {
             self.internal.flows.assign(id, &flow, now_s);
-            if is_heard {
-                self.dump.changed += 1;
-            } else {
-                self.recheck.changed();
+            match is_heard {
+                true if self.dump.is_idle() => {}
+                true => self.dump.changed += 1,
+                false => self.recheck.changed(),
             }
             self.announce(Entry::Flow(id));
         } else if !is_heard {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use ctnetlink::{Reply, messages, parse};
-use flow::{Expectation, Flow, Key};
+use flow::{Expectation, Flow};
 
 use super::Engine;
 use super::events::strip;
@@ -199,10 +199,7 @@ impl Engine {
     }
 
     fn read_expectation(&mut self, job: Job, expectation: &Expectation) {
-        let master = Key {
-            tuple: expectation.master,
-            zone: expectation.zone,
-        };
+        let master = expectation.master_key();
         let of_peer = |inject: &Inject| inject.injected.contains(&master);
         if !self.is_replicated(expectation) || self.inject.as_ref().is_some_and(of_peer) {
             return;

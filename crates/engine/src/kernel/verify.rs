@@ -15,6 +15,8 @@ pub(crate) enum Doubt {
     Unseen,
     /// No event has told of it.
     Unheard,
+    /// Its numbers of bytes may be adjusted differently now.
+    Adjusted,
 }
 
 /// Lookups under way.
