@@ -1,9 +1,10 @@
 //! The project's commands: `cargo xtask help` lists them.
 //!
-//! In reading order: [`tools`] (programs that must be there), [`stage`] (steps with their time), [`mod@test`], [`demo`],
+//! In reading order: [`tools`] (programs that must be there), [`stage`] (steps with their time), [`mod@test`], [`fuzz`], [`demo`],
 //! [`story`] (how the demo speaks).
 
 mod demo;
+mod fuzz;
 mod stage;
 mod story;
 mod test;
@@ -23,6 +24,10 @@ cargo xtask demo [--without-sync] [--daemon PATH]
 cargo xtask test [FILTER]
     Everything that must hold: format, lints, build, all tests, simulation, documentation, dependencies.
     With FILTER only the tests whose name contains it.
+
+cargo xtask fuzz [--minutes M | --smoke] [TARGET ...]
+    Runs every reader of foreign bytes under libFuzzer, M minutes each (10 if not told; --smoke: two seconds), and says
+    how many inputs were tried, how much of the program they reached, and what failed. Needs a C++ compiler.
 
 cargo xtask help
     This text.
@@ -45,6 +50,7 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
     let words: Vec<_> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["demo", options @ ..] => demo::run(&demo::Options::parse(options)?),
+        ["fuzz", options @ ..] => fuzz::run(&fuzz::Options::parse(options)?),
         ["test"] => test::run(None),
         ["test", filter] if !filter.starts_with('-') => test::run(Some(filter)),
         [] | ["help" | "--help" | "-h"] => {

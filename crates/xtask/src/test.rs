@@ -10,6 +10,7 @@ use netlab::limits::TableLimits;
 use netlab::process::run_within;
 use netlab::{daemon, skip};
 
+use crate::fuzz;
 use crate::stage::Stages;
 use crate::tools::{
     cargo, ensure_cargo_tool, ensure_tools, is_root, run as run_command, target, workspace,
@@ -56,6 +57,7 @@ pub(crate) fn run(filter: Option<&str>) -> Result<ExitCode> {
         stages.run("simulation, seeds from 1", || {
             run_command(Command::new(target().join("release/sim")).args(["--seeds", SEEDS]))
         });
+        stages.run("fuzzing, a moment each", fuzz::smoke);
         if let Some(tests) = stages.run_tests("documentation tests", doc_tests, Tally::failed) {
             tally.add(tests);
         }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use netlab::skip::find_tool;
 
 /// Programs, and the Debian package of each.
-const PACKAGES: [(&str, &str); 7] = [
+const PACKAGES: [(&str, &str); 9] = [
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("ping", "iputils-ping"),
@@ -17,6 +17,8 @@ const PACKAGES: [(&str, &str); 7] = [
     ("conntrack", "conntrack"),
     ("keepalived", "keepalived"),
     ("tcpdump", "tcpdump"),
+    ("c++", "g++"),
+    ("groff", "groff"),
 ];
 
 /// Installs the named programs that are missing, from the distribution.
