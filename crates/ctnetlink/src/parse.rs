@@ -173,7 +173,8 @@ pub fn original_tuple(message: &Message<'_>) -> Result<Key, ParseError> {
     for attr in message.attrs()? {
         let attr = attr?;
         match attr.kind {
-            CTA_TUPLE_ORIG => {
+            // Of two the first counts, as for [`event`].
+            CTA_TUPLE_ORIG if tuple.is_none() => {
                 let parts = tuple::parts(attr)?;
                 tuple = parts.tuple();
                 tuple_zone = parts.zone;
@@ -264,6 +265,23 @@ mod tests {
         };
         assert_eq!(flow.status, Some(Status(8)));
         assert_eq!(flow.zone, Zone::both(5));
+        assert_eq!(original_tuple(&only(&bytes)), Ok(flow.key()));
+    }
+
+    #[test]
+    fn of_two_original_tuples_the_first_counts() {
+        let second = Tuple {
+            proto: 6,
+            ..tuple()
+        };
+        let bytes = emitted(0x100, |out| {
+            crate::write::tuple(out, CTA_TUPLE_ORIG, &tuple(), 0);
+            crate::write::tuple(out, CTA_TUPLE_ORIG, &second, 0);
+        });
+        let Ok(Some(Event::Flow(_, flow))) = event(&only(&bytes)) else {
+            panic!();
+        };
+        assert_eq!(flow.orig, tuple());
         assert_eq!(original_tuple(&only(&bytes)), Ok(flow.key()));
     }
 
