@@ -96,7 +96,7 @@ impl Engine {
                 let now_s = self.now_s();
                 let commit = self.commit.as_mut()?;
                 commit
-                    .next_batch(&self.externals, expectations, now_s)
+                    .next_batch(&self.externals, expectations, self.now, now_s)
                     .then_some(Action::Commit)
             }
             3 => self.flush.next_batch().then_some(Action::Flush),

@@ -74,6 +74,8 @@ pub(crate) struct Commit {
     client: Option<ClientId>,
     scope: Scope,
     started: Instant,
+    /// Since when expectations are committed after connections.
+    expectations_started: Option<Instant>,
     rules: Rules,
     pass: Pass,
     cursor: Place,
@@ -96,6 +98,7 @@ impl Commit {
             client,
             scope,
             started: now,
+            expectations_started: None,
             rules,
             pass: if scope == Scope::Expectations {
                 Pass::Expectations
@@ -143,6 +146,7 @@ impl Commit {
         &mut self,
         externals: &[External],
         with_expectations: bool,
+        now: Instant,
         now_s: u32,
     ) -> bool {
         if self.batch.is_under_way() || self.is_interrupted {
@@ -152,7 +156,7 @@ impl Commit {
             self.settle_collisions(externals, now_s);
             while !self.batch.is_full() && self.next_entry(externals, now_s) {}
             if self.batch.is_empty() {
-                self.next_pass(with_expectations);
+                self.next_pass(with_expectations, now);
             }
         }
         self.batch.seal()
@@ -163,11 +167,14 @@ impl Commit {
         self.batch.bytes()
     }
 
-    fn next_pass(&mut self, with_expectations: bool) {
+    fn next_pass(&mut self, with_expectations: bool, now: Instant) {
         self.cursor = Place { origin: 0, id: 0 };
         self.pass = match (self.pass, self.scope) {
             (Pass::Masters, _) => Pass::Children,
-            (Pass::Children, Scope::All) if with_expectations => Pass::Expectations,
+            (Pass::Children, Scope::All) if with_expectations => {
+                self.expectations_started = Some(now);
+                Pass::Expectations
+            }
             _ => Pass::Done,
         };
     }
@@ -401,21 +408,26 @@ impl Commit {
 
     /// The lines at the end.
     pub(crate) fn report(&self, notices: &mut VecDeque<Notice>, now: Instant) {
+        let mut started = self.started;
         if self.scope != Scope::Expectations {
             notices.push_back(Notice::CommittedFlows(self.flows.0));
             if self.flows.1 > 0 {
                 notices.push_back(Notice::FlowsNotCommitted(self.flows.1));
             }
+            let ended = self.expectations_started.unwrap_or(now);
+            notices.push_back(Notice::CommitTook(
+                ended.saturating_duration_since(started),
+            ));
+            let Some(ended) = self.expectations_started else {
+                return;
+            };
+            started = ended;
         }
-        if self.scope == Scope::Expectations || self.expectations != (0, 0) {
-            notices.push_back(Notice::CommittedExpectations(self.expectations.0));
-            if self.expectations.1 > 0 {
-                notices.push_back(Notice::ExpectationsNotCommitted(self.expectations.1));
-            }
+        notices.push_back(Notice::CommittedExpectations(self.expectations.0));
+        if self.expectations.1 > 0 {
+            notices.push_back(Notice::ExpectationsNotCommitted(self.expectations.1));
         }
-        notices.push_back(Notice::CommitTook(
-            now.saturating_duration_since(self.started),
-        ));
+        notices.push_back(Notice::CommitTook(now.saturating_duration_since(started)));
     }
 }
 
