@@ -15,7 +15,7 @@ use syncwire::Change;
 
 use crate::api::{
     ClientId, ExpectationSync, ExternalMode, InternalMode, KernelSocket, LinkId, LinkState,
-    LiveSettings, Mode, Outcome, Settings, Start,
+    LiveSettings, Mode, Outcome, Scope, Settings, Start,
 };
 use crate::early::Early;
 use crate::external::External;
@@ -240,11 +240,11 @@ impl Engine {
         }
         if due(&mut self.overrun_at) {
             self.stats.resyncs += 1;
-            self.read(Purpose::Reconcile, None, self.replicates_expectations());
+            self.read(Purpose::Reconcile, None, Scope::All);
         }
         if due(&mut self.poll_at) {
             self.poll_at = self.settings.poll.map(|period| now + period);
-            self.read(Purpose::Poll, None, self.replicates_expectations());
+            self.read(Purpose::Poll, None, Scope::All);
         }
         debug_assert!(self.check_invariants());
     }
@@ -313,8 +313,11 @@ impl Engine {
     }
 
     fn request_resync(&mut self) {
-        self.notices.push_back(Notice::ResyncRequested);
-        self.sessions.iter_mut().for_each(Session::request_resync);
+        // compat: ALARM has no messages but entries, which are told again anyway.
+        if !matches!(self.settings.mode, Mode::Alarm { .. }) {
+            self.notices.push_back(Notice::ResyncRequested);
+            self.sessions.iter_mut().for_each(Session::request_resync);
+        }
         self.progress.ask(self.now);
     }
 
@@ -325,25 +328,22 @@ impl Engine {
         if let Some(period) = self.settings.poll {
             self.poll_at = Some(self.now + period);
         }
-        self.read(Purpose::Populate, None, self.replicates_expectations());
+        self.read(Purpose::Populate, None, Scope::All);
     }
 
-    /// Has the kernel's tables read; the last reading carries the client.
-    fn read(&mut self, purpose: Purpose, client: Option<ClientId>, with_expectations: bool) {
-        if with_expectations {
+    /// Has the kernel's tables read, expectations only where they are replicated; the last reading carries the client.
+    fn read(&mut self, purpose: Purpose, client: Option<ClientId>, scope: Scope) {
+        let expectations = scope != Scope::Flows && self.replicates_expectations();
+        if scope != Scope::Expectations {
             self.dump.add(Job {
                 table: Table::Flows,
                 purpose,
-                client: None,
+                client: client.filter(|_| !expectations),
             });
+        }
+        if expectations {
             self.dump.add(Job {
                 table: Table::Expectations,
-                purpose,
-                client,
-            });
-        } else {
-            self.dump.add(Job {
-                table: Table::Flows,
                 purpose,
                 client,
             });
@@ -354,6 +354,7 @@ impl Engine {
     fn incoming(&mut self, mut take: impl FnMut(&mut Session, &mut Internal, &mut dyn Receiver)) {
         let now_s = self.now_s();
         let with_expectations = self.replicates_expectations();
+        let with_internal = self.has_internal_cache();
         for (session, external) in self.sessions.iter_mut().zip(&mut self.externals) {
             let mut receiver = Incoming {
                 external,
@@ -362,6 +363,7 @@ impl Engine {
                 now: self.now,
                 now_s,
                 with_expectations,
+                with_internal,
             };
             take(session, &mut self.internal, &mut receiver);
         }
@@ -369,7 +371,7 @@ impl Engine {
             self.progress.heard(self.now, self.entries_of_peers());
         }
         if !self.has_internal_cache() && self.sessions.iter_mut().any(Session::take_bulk_request) {
-            self.read(Purpose::Bulk, None, false);
+            self.read(Purpose::Bulk, None, Scope::Flows);
         }
     }
 
@@ -393,6 +395,7 @@ struct Incoming<'a> {
     now: Instant,
     now_s: u32,
     with_expectations: bool,
+    with_internal: bool,
 }
 
 impl Receiver for Incoming<'_> {
@@ -417,7 +420,10 @@ impl Receiver for Incoming<'_> {
     }
 
     fn notice(&mut self, notice: Notice) {
-        self.notices.push_back(notice);
+        // compat: without an internal cache a bulk is not told.
+        if self.with_internal || !matches!(notice, Notice::SendingBulk) {
+            self.notices.push_back(notice);
+        }
     }
 }
 

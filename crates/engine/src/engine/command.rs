@@ -104,7 +104,7 @@ impl Engine {
         self.send_bulk();
         if self.inject.is_some() && self.has_internal_cache() {
             // What was injected is this node's now, and only the kernel knows it.
-            self.read(Purpose::Reconcile, None, self.replicates_expectations());
+            self.read(Purpose::Reconcile, None, Scope::All);
         }
         let waited = self.role.settle();
         self.done
@@ -201,6 +201,7 @@ impl Engine {
         let expectations = self.replicates_expectations();
         if scope != Scope::Expectations {
             self.notices.push_back(Notice::FlushingKernelFlows);
+            self.stats.flushes += 1;
             self.flush_kernel_flows();
         }
         if scope != Scope::Flows && expectations {
@@ -211,48 +212,50 @@ impl Engine {
     }
 
     fn flush_kernel_flows(&mut self) {
-        self.stats.flushes += 1;
         if self.settings.filter.is_empty() {
             self.flush.all_flows();
         } else {
-            self.read(Purpose::Flush, None, false);
+            self.read(Purpose::Flush, None, Scope::Flows);
         }
     }
 
     fn resync_from_kernel(&mut self, client: ClientId, scope: Scope) -> bool {
-        let expectations = self.replicates_expectations();
-        if scope == Scope::Expectations && !expectations {
-            return false;
+        let tables = [
+            (scope != Scope::Expectations, Notice::ResyncFlows),
+            (
+                scope != Scope::Flows && self.replicates_expectations(),
+                Notice::ResyncExpectations,
+            ),
+        ];
+        let mut is_reading = false;
+        for (_, notice) in tables.into_iter().filter(|(is_asked, _)| *is_asked) {
+            if self.has_internal_cache() {
+                self.notices.push_back(notice);
+                self.stats.resyncs += 1;
+                is_reading = true;
+            } else {
+                self.notices.push_back(Notice::ResyncUnsupported);
+            }
         }
-        if !self.has_internal_cache() {
-            self.notices.push_back(Notice::ResyncUnsupported);
-            return false;
+        if is_reading {
+            self.read(Purpose::Resync, Some(client), scope);
         }
-        if scope != Scope::Expectations {
-            self.notices.push_back(Notice::ResyncFlows);
-            self.stats.resyncs += 1;
-        }
-        if scope != Scope::Flows && expectations {
-            self.notices.push_back(Notice::ResyncExpectations);
-            self.stats.resyncs += 1;
-        }
-        self.read(
-            Purpose::Resync,
-            Some(client),
-            scope != Scope::Flows && expectations,
-        );
-        true
+        is_reading
     }
 
     fn send_bulk(&mut self) {
         if !self.synchronises() {
             return;
         }
-        self.notices.push_back(Notice::SendingBulk);
+        // compat: ALARM tells every entry again anyway.
+        if matches!(self.settings.mode, Mode::Alarm { .. }) {
+            return;
+        }
         if self.has_internal_cache() {
+            self.notices.push_back(Notice::SendingBulk);
             self.sessions.iter_mut().for_each(Session::start_bulk);
         } else {
-            self.read(Purpose::Bulk, None, false);
+            self.read(Purpose::Bulk, None, Scope::Flows);
         }
     }
 
@@ -267,6 +270,7 @@ impl Engine {
     /// The scheduled purge: what this node had as a former primary is of no use any more.
     pub(super) fn purge(&mut self) {
         self.notices.push_back(Notice::PurgingKernel);
+        self.stats.flushes += 1;
         self.flush_kernel_flows();
         self.clear_internal();
     }

@@ -88,6 +88,9 @@ impl Engine {
             return;
         }
         if !self.has_internal_cache() {
+            if kind == EventKind::Destroy {
+                self.count_traffic(&flow);
+            }
             if origin == Origin::Others {
                 self.pass_on_flow(kind, &flow);
             }
@@ -169,6 +172,15 @@ impl Engine {
         if slot.state == State::Dead {
             return;
         }
+        self.count_traffic(flow);
+        if self.settings.mode == Mode::Statistics {
+            self.ended.push_back(*flow);
+        }
+        self.end_flow(id, origin == Origin::Others);
+    }
+
+    /// Adds what an entry that has ended has carried.
+    fn count_traffic(&mut self, flow: &Flow) {
         for counters in [flow.counters_orig, flow.counters_reply]
             .into_iter()
             .flatten()
@@ -176,10 +188,6 @@ impl Engine {
             self.stats.traffic_bytes += counters.bytes;
             self.stats.traffic_packets += counters.packets;
         }
-        if self.settings.mode == Mode::Statistics {
-            self.ended.push_back(*flow);
-        }
-        self.end_flow(id, origin == Origin::Others);
     }
 
     /// What the peer told was taken out of the kernel. A reading may have shown it before, and its key been
