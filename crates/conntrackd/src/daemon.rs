@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use config::{Config, FilterFrom, Role, Warning};
 use ctnetlink::socket::{EventSocket, Group};
+use engine::api::{ExternalMode, InternalMode};
 use engine::{Engine, KernelSocket, Start};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
@@ -164,10 +165,17 @@ fn serve(config: &Config, path: &Path, log: &Log, detached: bool) -> Result<(), 
 /// Opens kernel sockets and links around a fresh core.
 fn open(config: &Config) -> Result<Driver, StartError> {
     let now = Instant::now();
-    let requests = Requests::open().map_err(StartError::Netlink)?;
-    let events = open_events(config).map_err(StartError::Netlink)?;
     let interfaces = interfaces::list().unwrap_or_default();
     let endpoints = settings::endpoints(config);
+    let settings = settings::settings(config, &endpoints, &interfaces);
+    if settings.internal == InternalMode::Bypass {
+        tracing::info!("disabling internal cache");
+    }
+    if settings.external == ExternalMode::Inject {
+        tracing::info!("disabling external cache");
+    }
+    let requests = Requests::open().map_err(StartError::Netlink)?;
+    let events = open_events(config).map_err(StartError::Netlink)?;
     let since_1970 = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
@@ -177,7 +185,7 @@ fn open(config: &Config) -> Result<Driver, StartError> {
         seed: seed(since_1970),
         origins: requests.origins(),
     };
-    let engine = Engine::new(settings::settings(config, &endpoints, &interfaces), start);
+    let engine = Engine::new(settings, start);
     let links = endpoints.into_iter().map(Link::new).collect();
     let mut driver = Driver::new(engine, events, requests, links, now);
     driver.configured_buffer_len = config
