@@ -72,15 +72,16 @@ pub(crate) fn run(path: &Path) -> ExitCode {
         }
     };
     load::tell_warnings(&warnings);
-    let log = match open_log(&config, detached) {
-        Ok(log) => log,
+    let (log, flow_log) = match open_logs(&config, detached) {
+        Ok(logs) => logs,
         Err(error) => {
-            complain(Level::Error, &error.to_string());
+            // compat: the one message without date.
+            eprintln!("ERROR: {error}");
             return ExitCode::FAILURE;
         }
     };
     log.install();
-    match serve(&config, path, &log, detached) {
+    match serve(&config, path, &log, flow_log, detached) {
         Ok(()) => {
             tracing::info!("---- shutdown received ----");
             ExitCode::SUCCESS
@@ -92,7 +93,10 @@ pub(crate) fn run(path: &Path) -> ExitCode {
     }
 }
 
-fn open_log(config: &Config, detached: bool) -> Result<Log, OpenError> {
+fn open_logs(config: &Config, detached: bool) -> Result<(Log, Option<FlowLog>), OpenError> {
+    let to = |facility: config::Facility| {
+        Syslog::new(Facility::from_name(facility.name()).unwrap_or(Facility::DAEMON))
+    };
     let console = if detached { Console::Off } else { Console::On };
     let file = config
         .general
@@ -100,18 +104,27 @@ fn open_log(config: &Config, detached: bool) -> Result<Log, OpenError> {
         .as_deref()
         .map(LogFile::open)
         .transpose()?;
-    let syslog = config.general.syslog.map(syslog);
+    let syslog = config.general.syslog.map(to);
     let log = Log::new(console, file, syslog);
     log.set_level(config.general.log_level);
-    Ok(log)
-}
-
-fn syslog(facility: config::Facility) -> Syslog {
-    Syslog::new(Facility::from_name(facility.name()).unwrap_or(Facility::DAEMON))
+    let flow_log = match &config.role {
+        Role::Statistics(statistics) => {
+            let file = statistics.log_file.as_deref().map(LogFile::open);
+            Some(FlowLog::new(file.transpose()?, statistics.syslog.map(to)))
+        }
+        _ => None,
+    };
+    Ok((log, flow_log))
 }
 
 /// From the lock to the end.
-fn serve(config: &Config, path: &Path, log: &Log, detached: bool) -> Result<(), StartError> {
+fn serve(
+    config: &Config,
+    path: &Path,
+    log: &Log,
+    flow_log: Option<FlowLog>,
+    detached: bool,
+) -> Result<(), StartError> {
     let general = &config.general;
     let obstacles = check::obstacles(config);
     for obstacle in &obstacles {
@@ -149,7 +162,7 @@ fn serve(config: &Config, path: &Path, log: &Log, detached: bool) -> Result<(), 
     let (socket, listener) = control.unzip();
     let driver = {
         let _entered = runtime.enter();
-        open(config)?
+        open(config, flow_log)?
     };
     let outcome = local.block_on(
         &runtime,
@@ -163,7 +176,7 @@ fn serve(config: &Config, path: &Path, log: &Log, detached: bool) -> Result<(), 
 }
 
 /// Opens kernel sockets and links around a fresh core.
-fn open(config: &Config) -> Result<Driver, StartError> {
+fn open(config: &Config, flow_log: Option<FlowLog>) -> Result<Driver, StartError> {
     let now = Instant::now();
     let interfaces = interfaces::list().unwrap_or_default();
     let endpoints = settings::endpoints(config);
@@ -192,14 +205,7 @@ fn open(config: &Config) -> Result<Driver, StartError> {
         .general
         .netlink_buffer_len
         .map_or(0, |len| u64::from(len.get()));
-    if let Role::Statistics(statistics) = &config.role {
-        let file = statistics
-            .log_file
-            .as_deref()
-            .map(LogFile::open)
-            .transpose()?;
-        driver.flow_log = Some(FlowLog::new(file, statistics.syslog.map(syslog)));
-    }
+    driver.flow_log = flow_log;
     Ok(driver)
 }
 

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -219,6 +219,14 @@ impl Daemon {
             bail!("ended with {status}:\n{}", self.messages());
         }
         Ok(())
+    }
+
+    /// Waits until the process has ended by itself, however it does.
+    ///
+    /// # Errors
+    /// It goes on running.
+    pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
+        self.child.take().context("not running")?.wait(limit)
     }
 
     /// Where it runs.
