@@ -1,10 +1,11 @@
 //! The project's commands: `cargo xtask help` lists them.
 //!
-//! In reading order: [`tools`] (programs that must be there), [`stage`] (steps with their time), [`mod@test`], [`fuzz`], [`demo`],
-//! [`story`] (how the demo speaks).
+//! In reading order: [`tools`] (programs that must be there), [`stage`] (steps with their time), [`mod@test`], [`fuzz`], [`man`],
+//! [`demo`], [`story`] (how the demo speaks).
 
 mod demo;
 mod fuzz;
+mod man;
 mod stage;
 mod story;
 mod test;
@@ -29,6 +30,9 @@ cargo xtask fuzz [--minutes M | --smoke] [TARGET ...]
     Runs every reader of foreign bytes under libFuzzer, M minutes each (10 if not told; --smoke: two seconds), and says
     how many inputs were tried, how much of the program they reached, and what failed. Needs a C++ compiler.
 
+cargo xtask man
+    Writes the manual pages, from docs/man into the target folder; read one with `man -l target/man/conntrack.8`.
+
 cargo xtask help
     This text.
 
@@ -51,6 +55,7 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
     match words.as_slice() {
         ["demo", options @ ..] => demo::run(&demo::Options::parse(options)?),
         ["fuzz", options @ ..] => fuzz::run(&fuzz::Options::parse(options)?),
+        ["man"] => man::run(),
         ["test"] => test::run(None),
         ["test", filter] if !filter.starts_with('-') => test::run(Some(filter)),
         [] | ["help" | "--help" | "-h"] => {

@@ -101,6 +101,7 @@ fn prepare(stages: &mut Stages, filter: Option<&str>) {
                 "conntrack",
                 "keepalived",
                 "tcpdump",
+                "groff",
             ])
         } else {
             println!("   not root: tests in network namespaces will be skipped");
