@@ -310,4 +310,65 @@ mod tests {
             assert!(shown.stdout.lines().count() > 30);
         }
     }
+
+    /// A page as its words, without marks.
+    fn words(page: &str) -> String {
+        let path = workspace().join("docs/man").join(page);
+        fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn every_key_of_the_sample_configuration_is_told() {
+        let page = words("conntrackd.toml.5.md");
+        let sample = include_str!("../../../config/conntrackd.toml");
+        let mut count = 0;
+        for line in sample.lines() {
+            let line = line.trim_start_matches('#');
+            let Some((key, _)) = line.split_once(" = ") else {
+                continue;
+            };
+            if key.starts_with(' ') || key.contains(char::is_whitespace) {
+                continue;
+            }
+            assert!(page.contains(key), "{key}");
+            count += 1;
+        }
+        assert!(count > 50, "{count} keys");
+    }
+
+    #[test]
+    fn every_option_of_the_sample_of_the_familiar_grammar_is_told() {
+        let page = words("conntrackd.conf.5.md");
+        let sample = include_str!("../../../config/conntrackd.conf");
+        let mut count = 0;
+        for line in sample.lines() {
+            let line = line.split('#').next().unwrap_or_default();
+            let words = line.split_whitespace();
+            let option = words.clone().next().unwrap_or("}");
+            // An option has an argument or a block; names in lists stand alone.
+            if words.count() > 1 {
+                assert!(page.contains(option), "{option}");
+                count += 1;
+            }
+        }
+        assert!(count > 20, "{count} options");
+    }
+
+    #[test]
+    fn every_command_of_the_daemon_is_told() {
+        let page = words("conntrackd.8.md");
+        let usage = include_str!("../../conntrackd/src/cli/usage.txt");
+        let options = usage
+            .lines()
+            .filter_map(|line| line.trim_start().strip_prefix('-'));
+        for option in options.filter_map(|line| line.chars().next()) {
+            assert!(
+                page.contains(&format!("\n`-{option}`")) || option == 'x',
+                "-{option}"
+            );
+        }
+        for verb in ["check", "convert", "role", "ready", "stats"] {
+            assert!(page.contains(&format!("`conntrackd {verb}")), "{verb}");
+        }
+    }
 }
