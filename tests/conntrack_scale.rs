@@ -316,9 +316,12 @@ fn conntrack_at_scale_deletes_and_loads_no_slower_than_the_original() {
 fn judge(what: &str, costs: &[Vec<Cost>; 2]) {
     let [ours, original] = costs.each_ref().map(|costs| Cost::least(costs));
     compare(what, &ours, &original);
-    // They do better; what a busy machine adds is allowed for.
+    // It does better; what a busy machine adds is allowed for.
     assert!(ratio(ours.cpu(), original.cpu()) < 1.1, "{what}: CPU time");
-    assert!(ratio(ours.wall, original.wall) < 1.25, "{what}: time");
+    let [ours, original] = costs
+        .each_ref()
+        .map(|costs| costs.iter().map(|cost| cost.wall).min().unwrap());
+    assert!(ratio(ours, original) < 1.25, "{what}: time");
 }
 
 /// A file that is removed again.
