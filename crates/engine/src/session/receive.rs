@@ -212,10 +212,29 @@ impl Session {
                 self.stats.before += 1;
                 return false;
             }
-            Verdict::First => self.greeted(internal, now, seq),
+            Verdict::Overtaken(to) => {
+                self.stats.before += 1;
+                self.control(Flags::NACK, seq, to);
+                return false;
+            }
+            Verdict::Hold => {
+                self.stats.before += 1;
+                if let Reliability::Ftfw(ftfw) = &mut self.reliability {
+                    ftfw.trust.hold(message);
+                }
+                return false;
+            }
+            Verdict::First => {
+                self.greeted(internal, now);
+                self.take_held(internal, receiver, now, seq);
+                self.count_lost(seq);
+            }
             Verdict::Rebase => {
                 receiver.notice(Notice::PeerRenumbered);
                 self.last_received = None;
+                if let Reliability::Ftfw(ftfw) = &mut self.reliability {
+                    ftfw.ack_from = None;
+                }
                 self.request_resync();
             }
             Verdict::Next => self.count_lost(seq),
@@ -227,6 +246,26 @@ impl Session {
             }
         }
         true
+    }
+
+    /// Digests what a peer that has started has said before its message `seq`.
+    fn take_held(
+        &mut self,
+        internal: &mut Internal,
+        receiver: &mut dyn Receiver,
+        now: Instant,
+        seq: u32,
+    ) {
+        let Reliability::Ftfw(ftfw) = &mut self.reliability else {
+            return;
+        };
+        for held in ftfw.trust.release(seq) {
+            let message = held.message();
+            let header = self.judge(&message);
+            self.count_lost(held.seq);
+            self.digest(internal, receiver, now, header, &message);
+            self.last_received = self.track(header, held.seq);
+        }
     }
 
     /// Whether nothing speaks for a message: neither its place nor what it says. If it is the peer's after all, it
@@ -263,16 +302,17 @@ impl Session {
     ///
     /// compat: what it has not acknowledged is kept for it no longer. Since it may not have started at all, it is
     /// told again under new numbers.
-    fn greeted(&mut self, internal: &mut Internal, now: Instant, seq: u32) {
+    fn greeted(&mut self, internal: &mut Internal, now: Instant) {
         let next_seq = self.next_seq;
         // Numbers start anew: what was received before says nothing about what comes.
         self.last_received = None;
         let Reliability::Ftfw(ftfw) = &mut self.reliability else {
             return;
         };
-        if ftfw.ack_from.is_some_and(|from| before(seq, from)) {
+        // What came before it has been forgotten by whoever sent it; and an acknowledgement from there to here
+        // would be one of messages that were never sent, or never came.
+        if ftfw.ack_from.take().is_some() {
             ftfw.window = ftfw.ack_window - 1;
-            ftfw.ack_from = Some(seq);
         }
         if ftfw.retell_at.is_some_and(|at| at > now) {
             return;

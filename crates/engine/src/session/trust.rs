@@ -5,11 +5,13 @@
 
 use std::time::{Duration, Instant};
 
+use syncwire::{Flags, RawMessage};
+
 /// How long messages that a peer sent before its restart may still be under way.
 const UNDER_WAY: Duration = Duration::from_secs(2);
 
-/// How late a greeting may be that was repeated or overtaken on the link.
-const LATE: Duration = Duration::from_secs(1);
+/// An older greeting that comes this soon after the last one may have been repeated or overtaken on the link.
+const REPEATED: Duration = Duration::from_millis(100);
 
 /// A greeting this far ahead of the one before belongs to the same handshake.
 const HANDSHAKE_LEN: u32 = 1 << 16;
@@ -19,6 +21,9 @@ const GAP_MAX: u32 = 1 << 20;
 
 /// A datagram holds no more messages than this.
 const DATAGRAM_LEN: u32 = 1 << 13;
+
+/// No more greetings than this are held: so many are not repeated by a link.
+const HELD_MAX: usize = 256;
 
 /// A peer whose numbers have been behind for so long ...
 const OUTRUN: Duration = Duration::from_secs(2);
@@ -33,8 +38,14 @@ pub(super) enum Verdict {
     Next,
     /// The first of a peer that has started.
     First,
+    /// It is a greeting that is here already: repeated on the link, unless others go on from it. Then the peer has
+    /// started again, and it counts.
+    Hold,
     /// It is older than what is here, or nobody's.
     Drop,
+    /// It is a greeting that the one after it has overtaken: it is asked for, together with all up to this number,
+    /// for what it says may be outdated.
+    Overtaken(u32),
     /// The peer counts from somewhere else: its numbers are right, and everything may be missing.
     Rebase,
 }
@@ -43,7 +54,6 @@ pub(super) enum Verdict {
 #[derive(Clone, Copy, Debug)]
 struct Greetings {
     first: u32,
-    last: u32,
     at: Instant,
     /// No other message has been accepted since.
     are_latest: bool,
@@ -57,10 +67,41 @@ struct Outrun {
     len: u32,
 }
 
+/// Greetings that look repeated, but go on from one another.
+#[derive(Debug)]
+struct Repeated {
+    next: u32,
+    /// The last of them came with this datagram.
+    datagram: u64,
+    held: Vec<Held>,
+}
+
+/// A message that may count later.
+#[derive(Debug)]
+pub(super) struct Held {
+    kind_number: u8,
+    flags: Flags,
+    pub(super) seq: u32,
+    body: Box<[u8]>,
+}
+
+impl Held {
+    pub(super) fn message(&self) -> RawMessage<'_> {
+        RawMessage {
+            version: syncwire::message::VERSION,
+            kind_number: self.kind_number,
+            flags: self.flags,
+            seq: self.seq,
+            body: &self.body,
+        }
+    }
+}
+
 /// What is remembered of the peer's numbers.
 #[derive(Debug, Default)]
 pub(super) struct Trust {
     greetings: Option<Greetings>,
+    repeated: Option<Repeated>,
     /// Where a peer was before it started anew with lower numbers, and until when that matters.
     former: Option<(u32, Instant)>,
     /// The end of a long gap and the datagram that brought it.
@@ -94,8 +135,9 @@ impl Trust {
             Some(last) => self.judge_next(now, seq, last),
         };
         match verdict {
-            Verdict::Drop => {}
-            _ => (self.suspect, self.outrun) = (None, None),
+            Verdict::Drop | Verdict::Hold | Verdict::Overtaken(_) => {}
+            Verdict::First => (self.suspect, self.outrun) = (None, None),
+            _ => (self.suspect, self.outrun, self.repeated) = (None, None, None),
         }
         if let (Verdict::Next, false, Some(greetings)) = (verdict, greets, &mut self.greetings) {
             greetings.are_latest = false;
@@ -103,36 +145,71 @@ impl Trust {
         verdict
     }
 
+    /// A greeting is believed, as any peer would: whoever starts again at once must not be kept waiting.
     fn judge_greeting(&mut self, now: Instant, seq: u32, last: Option<u32>) -> Verdict {
-        if last.is_some_and(|last| self.is_former(now, seq, last)) {
-            return Verdict::Drop;
-        }
         if let (Some(known), Some(last)) = (self.greetings, last) {
             let ahead = seq.wrapping_sub(last);
             if known.are_latest && (1..HANDSHAKE_LEN).contains(&ahead) {
-                self.greeted(now, known.first, seq);
+                self.greeted(now, known.first);
                 return Verdict::Next;
             }
-            let again = !before(seq, known.first) && !before(known.last, seq);
-            if again && now.saturating_duration_since(known.at) < LATE {
-                return Verdict::Drop;
+            let soon = now.saturating_duration_since(known.at) < REPEATED;
+            if soon && !before(last, seq) && before(seq, known.first) {
+                self.greetings = Some(Greetings {
+                    first: seq,
+                    ..known
+                });
+                return Verdict::Overtaken(known.first.wrapping_sub(1));
+            }
+            if soon && !before(last, seq) && !self.goes_on(seq) {
+                return Verdict::Hold;
             }
         }
-        if let Some(last) = last {
-            let overtaken =
-                last.wrapping_sub(seq) < 64 && self.greetings.is_some_and(|known| known.are_latest);
-            if before(seq, last) && !overtaken {
-                self.former = Some((last, now + UNDER_WAY));
-            }
-        }
-        self.greeted(now, seq, seq);
+        self.former = match last {
+            Some(last) if before(seq, last) => Some((last, now + UNDER_WAY)),
+            _ => None,
+        };
+        self.greeted(now, seq);
         Verdict::First
     }
 
-    fn greeted(&mut self, now: Instant, first: u32, last: u32) {
+    /// Whether a greeting goes on from others that look repeated. A link repeats what it carries now and then;
+    /// only a node that has started again greets from an old number on, one datagram after the other.
+    fn goes_on(&self, seq: u32) -> bool {
+        self.repeated.as_ref().is_some_and(|run| {
+            run.next == seq && (run.datagram != self.datagrams || run.held.len() >= HELD_MAX)
+        })
+    }
+
+    /// Keeps a message until it is clear whether the peer has started again.
+    pub(super) fn hold(&mut self, message: &RawMessage<'_>) {
+        let mut held = match self.repeated.take() {
+            Some(run) if run.next == message.seq => run.held,
+            _ => Vec::new(),
+        };
+        held.push(Held {
+            kind_number: message.kind_number,
+            flags: message.flags,
+            seq: message.seq,
+            body: message.body.into(),
+        });
+        self.repeated = Some(Repeated {
+            next: message.seq.wrapping_add(1),
+            datagram: self.datagrams,
+            held,
+        });
+    }
+
+    /// What was held and comes before `seq`, the greeting of a peer that has started.
+    pub(super) fn release(&mut self, seq: u32) -> Vec<Held> {
+        let mut held = self.repeated.take().map_or_else(Vec::new, |run| run.held);
+        held.retain(|held| (1..HANDSHAKE_LEN).contains(&seq.wrapping_sub(held.seq)));
+        held
+    }
+
+    fn greeted(&mut self, now: Instant, first: u32) {
         self.greetings = Some(Greetings {
             first,
-            last,
             at: now,
             are_latest: true,
         });
@@ -207,6 +284,18 @@ mod tests {
         trust: Trust,
         last: Option<u32>,
         now: Instant,
+        released: Vec<u32>,
+    }
+
+    impl Held {
+        fn greeting(seq: u32) -> Self {
+            Self {
+                kind_number: 0,
+                flags: Flags::HELLO,
+                seq,
+                body: Box::new([]),
+            }
+        }
     }
 
     impl Peer {
@@ -215,14 +304,26 @@ mod tests {
                 trust: Trust::default(),
                 last: None,
                 now: Instant::now(),
+                released: Vec::new(),
             }
         }
 
         fn says(&mut self, seq: u32, greets: bool) -> Verdict {
             self.trust.next_datagram();
             let verdict = self.trust.judge(self.now, seq, greets, self.last);
-            if verdict != Verdict::Drop {
-                self.last = Some(seq);
+            match verdict {
+                Verdict::Drop | Verdict::Overtaken(_) => {}
+                Verdict::Hold => self.trust.hold(&Held::greeting(seq).message()),
+                Verdict::First => {
+                    self.last = Some(seq);
+                    self.released = self
+                        .trust
+                        .release(seq)
+                        .iter()
+                        .map(|held| held.seq)
+                        .collect();
+                }
+                Verdict::Next | Verdict::Rebase => self.last = Some(seq),
             }
             verdict
         }
@@ -238,7 +339,6 @@ mod tests {
         assert_eq!(peer.says(50_000, false), Verdict::Next);
         assert_eq!(peer.says(1000, true), Verdict::First);
         assert_eq!(peer.says(50_001, false), Verdict::Drop);
-        assert_eq!(peer.says(50_002, true), Verdict::Drop);
         assert_eq!(peer.says(1001, true), Verdict::Next);
         assert_eq!(peer.says(1005, false), Verdict::Next, "a gap is a gap");
         peer.waits(2000);
@@ -250,11 +350,42 @@ mod tests {
         let mut peer = Peer::new();
         assert_eq!(peer.says(1000, true), Verdict::First);
         assert_eq!(peer.says(1003, true), Verdict::Next, "two are missing");
-        assert_eq!(peer.says(1003, true), Verdict::Drop, "it came twice");
+        assert_eq!(peer.says(1003, true), Verdict::Hold, "it came twice");
+        assert_eq!(peer.says(998, true), Verdict::Overtaken(999));
+        assert_eq!(peer.says(999, true), Verdict::Hold, "it is asked for");
         assert_eq!(peer.says(1004, false), Verdict::Next);
-        assert_eq!(peer.says(1003, true), Verdict::Drop);
-        peer.waits(1000);
+        assert_eq!(peer.says(1003, true), Verdict::Hold);
+        peer.waits(100);
         assert_eq!(peer.says(1002, true), Verdict::First, "it has started anew");
+    }
+
+    #[test]
+    fn a_peer_that_starts_again_at_once_is_believed_when_it_goes_on() {
+        let mut peer = Peer::new();
+        for seq in 1000..1250 {
+            assert!(matches!(
+                peer.says(seq, true),
+                Verdict::First | Verdict::Next
+            ));
+        }
+        assert_eq!(peer.says(1000, true), Verdict::Hold);
+        assert_eq!(peer.says(1001, true), Verdict::First);
+        assert_eq!(peer.released, [1000]);
+        assert_eq!(peer.says(1002, true), Verdict::Next);
+        assert_eq!(peer.says(1003, false), Verdict::Next);
+    }
+
+    #[test]
+    fn a_greeting_that_was_repeated_is_forgotten_when_others_come() {
+        let mut peer = Peer::new();
+        assert_eq!(peer.says(1000, true), Verdict::First);
+        assert_eq!(peer.says(1001, true), Verdict::Next);
+        assert_eq!(peer.says(1000, true), Verdict::Hold);
+        assert_eq!(peer.says(1002, true), Verdict::Next);
+        assert_eq!(peer.says(1001, true), Verdict::Hold);
+        peer.waits(100);
+        assert_eq!(peer.says(1001, true), Verdict::First);
+        assert!(peer.released.is_empty());
     }
 
     #[test]
