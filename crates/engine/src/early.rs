@@ -46,4 +46,9 @@ impl Early {
             expectation.tuple != gone.tuple || expectation.master != gone.master
         });
     }
+
+    /// The kernel may have taken back any of them.
+    pub(crate) fn clear(&mut self) {
+        self.waiting.clear();
+    }
 }

@@ -65,6 +65,16 @@ fn an_expectation_whose_master_does_not_come_is_forgotten() {
 }
 
 #[test]
+fn an_expectation_whose_end_may_have_been_lost_does_not_wait_for_its_master() {
+    let mut node = node(Mode::Notrack);
+    let master = flow(1);
+    expectation_event(&mut node, EventKind::New, &expected_by(&master));
+    node.engine.handle_overrun(node.now);
+    node.event(EventKind::New, 0, &master);
+    assert_eq!(kinds(&mut node), [Kind::Flow(Change::New)]);
+}
+
+#[test]
 fn what_a_helper_has_adjusted_is_asked_for_and_told() {
     let mut node = node(FTFW);
     let mut master = flow(1);

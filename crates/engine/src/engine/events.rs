@@ -54,6 +54,8 @@ impl Engine {
     pub fn handle_overrun(&mut self, now: Instant) {
         self.now = now;
         self.stats.overruns += 1;
+        // The end of what waits may be among what was lost; the reading finds what lives.
+        self.early.clear();
         // An overrun that follows does not put off the reading that is due.
         if self.overrun_at.is_none() && self.has_internal_cache() {
             self.overrun_at = self.settings.overrun_resync.map(|after| now + after);
@@ -271,9 +273,12 @@ impl Engine {
             .internal
             .expectations
             .find(&crate::cache::Object::stored_key(expectation));
+        if kind == EventKind::Destroy {
+            self.early.forget(expectation);
+        }
         match (kind, known) {
             (EventKind::Destroy, Some(id)) => self.end_expectation(id, origin == Origin::Others),
-            (EventKind::Destroy, None) => self.early.forget(expectation),
+            (EventKind::Destroy, None) => {}
             // An expectation without its master is of no use to the peer.
             _ if self
                 .internal

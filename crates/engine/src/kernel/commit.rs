@@ -415,9 +415,7 @@ impl Commit {
                 notices.push_back(Notice::FlowsNotCommitted(self.flows.1));
             }
             let ended = self.expectations_started.unwrap_or(now);
-            notices.push_back(Notice::CommitTook(
-                ended.saturating_duration_since(started),
-            ));
+            notices.push_back(Notice::CommitTook(ended.saturating_duration_since(started)));
             let Some(ended) = self.expectations_started else {
                 return;
             };
