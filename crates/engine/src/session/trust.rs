@@ -22,8 +22,11 @@ const GAP_MAX: u32 = 1 << 20;
 /// A datagram holds no more messages than this.
 const DATAGRAM_LEN: u32 = 1 << 13;
 
-/// No more greetings than this are held: so many are not repeated by a link.
+/// No more messages than this are held: so many are not repeated by a link.
 const HELD_MAX: usize = 256;
+
+/// Nor are so many datagrams, one after the other.
+const HELD_DATAGRAMS: u32 = 3;
 
 /// A peer whose numbers have been behind for so long ...
 const OUTRUN: Duration = Duration::from_secs(2);
@@ -38,8 +41,8 @@ pub(super) enum Verdict {
     Next,
     /// The first of a peer that has started.
     First,
-    /// It is a greeting that is here already: repeated on the link, unless others go on from it. Then the peer has
-    /// started again, and it counts.
+    /// It is a greeting that is here already, or goes on from one: repeated on the link, unless others go on from
+    /// it. Then the peer has started again, and it counts.
     Hold,
     /// It is older than what is here, or nobody's.
     Drop,
@@ -67,12 +70,14 @@ struct Outrun {
     len: u32,
 }
 
-/// Greetings that look repeated, but go on from one another.
+/// Greetings that look repeated and what came after them, each going on from the one before.
 #[derive(Debug)]
 struct Repeated {
     next: u32,
-    /// The last of them came with this datagram.
+    /// The last of them came with this datagram ...
     datagram: u64,
+    /// ... and all of them with so many.
+    datagrams: u32,
     held: Vec<Held>,
 }
 
@@ -149,6 +154,9 @@ impl Trust {
     fn judge_greeting(&mut self, now: Instant, seq: u32, last: Option<u32>) -> Verdict {
         if let (Some(known), Some(last)) = (self.greetings, last) {
             let ahead = seq.wrapping_sub(last);
+            if ahead == 1 && self.held_up_to(seq) {
+                return self.starts(now, seq, Some(last));
+            }
             if known.are_latest && (1..HANDSHAKE_LEN).contains(&ahead) {
                 self.greeted(now, known.first);
                 return Verdict::Next;
@@ -165,6 +173,11 @@ impl Trust {
                 return Verdict::Hold;
             }
         }
+        self.starts(now, seq, last)
+    }
+
+    /// The peer has started, and this is its first message that is believed.
+    fn starts(&mut self, now: Instant, seq: u32, last: Option<u32>) -> Verdict {
         self.former = match last {
             Some(last) if before(seq, last) => Some((last, now + UNDER_WAY)),
             _ => None,
@@ -181,11 +194,32 @@ impl Trust {
         })
     }
 
+    /// The same for a message that does not greet: a node that has started again stops greeting when it hears the
+    /// answer to its former greeting. It needs more to be believed, for such messages are repeated at any time.
+    fn goes_on_ungreeted(&self, seq: u32) -> Option<Verdict> {
+        let run = self.repeated.as_ref().filter(|run| run.next == seq)?;
+        let long = run.datagrams >= HELD_DATAGRAMS && run.datagram != self.datagrams;
+        Some(if long || run.held.len() >= HELD_MAX {
+            Verdict::First
+        } else {
+            Verdict::Hold
+        })
+    }
+
+    /// Whether everything before `seq` is held. If that one comes next, all of them count: said once more in their
+    /// order, they do no harm if they were repeated.
+    fn held_up_to(&self, seq: u32) -> bool {
+        self.repeated.as_ref().is_some_and(|run| run.next == seq)
+    }
+
     /// Keeps a message until it is clear whether the peer has started again.
     pub(super) fn hold(&mut self, message: &RawMessage<'_>) {
-        let mut held = match self.repeated.take() {
-            Some(run) if run.next == message.seq => run.held,
-            _ => Vec::new(),
+        let (mut held, datagrams) = match self.repeated.take() {
+            Some(run) if run.next == message.seq => {
+                let another = run.datagram != self.datagrams;
+                (run.held, run.datagrams + u32::from(another))
+            }
+            _ => (Vec::new(), 1),
         };
         held.push(Held {
             kind_number: message.kind_number,
@@ -196,11 +230,12 @@ impl Trust {
         self.repeated = Some(Repeated {
             next: message.seq.wrapping_add(1),
             datagram: self.datagrams,
+            datagrams,
             held,
         });
     }
 
-    /// What was held and comes before `seq`, the greeting of a peer that has started.
+    /// What was held and comes before `seq`, the first message that is believed of a peer that has started.
     pub(super) fn release(&mut self, seq: u32) -> Vec<Held> {
         let mut held = self.repeated.take().map_or_else(Vec::new, |run| run.held);
         held.retain(|held| (1..HANDSHAKE_LEN).contains(&seq.wrapping_sub(held.seq)));
@@ -218,9 +253,16 @@ impl Trust {
     fn judge_next(&mut self, now: Instant, seq: u32, last: u32) -> Verdict {
         let expected = last.wrapping_add(1);
         if before(seq, expected) {
-            return self.judge_behind(now, seq);
+            return match self.goes_on_ungreeted(seq) {
+                Some(Verdict::First) => self.starts(now, seq, Some(last)),
+                Some(hold) => hold,
+                None => self.judge_behind(now, seq),
+            };
         }
         let gap = seq.wrapping_sub(expected);
+        if gap == 0 && self.held_up_to(seq) {
+            return self.starts(now, seq, Some(last));
+        }
         if gap == 0 {
             return Verdict::Next;
         }
@@ -373,6 +415,31 @@ mod tests {
         assert_eq!(peer.released, [1000]);
         assert_eq!(peer.says(1002, true), Verdict::Next);
         assert_eq!(peer.says(1003, false), Verdict::Next);
+    }
+
+    #[test]
+    fn a_peer_that_starts_again_and_hears_a_late_answer_is_believed() {
+        let mut peer = Peer::new();
+        for seq in 1000..1250 {
+            peer.says(seq, true);
+        }
+        assert_eq!(peer.says(1000, true), Verdict::Hold);
+        assert_eq!(peer.says(1001, false), Verdict::Hold);
+        assert_eq!(peer.says(1002, false), Verdict::Hold);
+        assert_eq!(peer.says(1003, false), Verdict::First);
+        assert_eq!(peer.released, [1000, 1001, 1002]);
+        assert_eq!(peer.says(1004, false), Verdict::Next);
+    }
+
+    #[test]
+    fn what_is_held_counts_when_it_reaches_what_is_here() {
+        let mut peer = Peer::new();
+        assert_eq!(peer.says(1000, true), Verdict::First);
+        assert_eq!(peer.says(1001, false), Verdict::Next);
+        assert_eq!(peer.says(1000, true), Verdict::Hold);
+        assert_eq!(peer.says(1001, false), Verdict::Hold);
+        assert_eq!(peer.says(1002, false), Verdict::First);
+        assert_eq!(peer.released, [1000, 1001]);
     }
 
     #[test]
