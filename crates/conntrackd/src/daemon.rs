@@ -18,6 +18,7 @@ use crate::driver::{Driver, Link, Shared};
 use crate::kernel::{Events, Requests};
 use crate::lock::{LockError, LockFile};
 use crate::log::{Console, Facility, FlowLog, Level, Log, LogFile, OpenError, Syslog, complain};
+use crate::pace;
 use crate::server::ControlSocket;
 use crate::{
     check, detach, interfaces, load, metrics, scheduler, server, service, settings, tasks,
@@ -146,6 +147,7 @@ fn serve(
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .on_thread_park(pace::before_waiting())
         .build()
         .map_err(StartError::Runtime)?;
     let local = LocalSet::new();

@@ -9,7 +9,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Instant;
 
-use ctnetlink::socket::Received;
+use ctnetlink::socket::{Batch, Received};
 use engine::{ClientId, Command, Engine, KernelSocket, LinkId, LinkState, Notice, Outcome, Output};
 use tokio::sync::{Notify, oneshot};
 
@@ -84,6 +84,7 @@ pub(crate) struct Driver {
     clients: HashMap<ClientId, oneshot::Sender<Outcome>>,
     next_client: u64,
     armed: Cell<Option<Instant>>,
+    batch: Batch,
     buffer: Vec<u8>,
 }
 
@@ -108,6 +109,7 @@ impl Driver {
             clients: HashMap::new(),
             next_client: 0,
             armed: Cell::new(None),
+            batch: Batch::new(),
             buffer: vec![0; 64 * 1024],
         }
     }
@@ -158,14 +160,21 @@ impl Driver {
 
     fn take_events(&mut self, limit: usize) -> io::Result<bool> {
         let now = Instant::now();
-        for _ in 0..limit {
+        let mut left = limit;
+        while left > 0 {
+            let most = left.min(Batch::LEN);
+            left -= most;
             let Some(events) = &mut self.events else {
                 return Ok(true);
             };
-            match events.socket().receive(&mut self.buffer)? {
+            match events.socket().receive_batch(&mut self.batch, most)? {
                 Received::Data(len) => {
-                    let bytes = self.buffer.get(..len).unwrap_or_default();
-                    self.engine.handle_events(now, bytes);
+                    for bytes in self.batch.datagrams() {
+                        self.engine.handle_events(now, bytes);
+                    }
+                    if len < most {
+                        return Ok(true);
+                    }
                 }
                 Received::Overrun => {
                     events.grow();

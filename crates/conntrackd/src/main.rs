@@ -18,6 +18,7 @@ mod load;
 mod lock;
 mod log;
 mod metrics;
+mod pace;
 mod report;
 mod scheduler;
 mod server;

@@ -57,8 +57,9 @@ pub(crate) async fn events(shared: Shared, limit: usize) -> io::Result<()> {
         let mut guard = fd.readable().await?;
         if shared.borrow_mut().read_events(limit)? {
             guard.clear_ready();
+        } else {
+            yield_now().await;
         }
-        yield_now().await;
     }
 }
 

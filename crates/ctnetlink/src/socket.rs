@@ -6,7 +6,7 @@
 //! for command lines.
 
 use std::{
-    io,
+    io::{self, IoSliceMut},
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
 };
 
@@ -15,7 +15,7 @@ use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::socket::{
-        MsgFlags, recv, setsockopt,
+        MsgFlags, MultiHeaders, recv, recvmmsg, setsockopt,
         sockopt::{RcvBufForce, SndBufForce},
     },
 };
@@ -62,6 +62,56 @@ impl Group {
     ];
 }
 
+/// Room for several datagrams that are read in one go.
+#[derive(Debug)]
+pub struct Batch {
+    room: Box<[u8]>,
+    headers: MultiHeaders<()>,
+    lens: Vec<usize>,
+}
+
+impl Batch {
+    /// Datagrams read in one go.
+    pub const LEN: usize = 32;
+
+    /// Makes the room.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            room: vec![0; Self::LEN * EVENT_BUFFER_LEN].into(),
+            headers: MultiHeaders::preallocate(Self::LEN, None),
+            lens: Vec::with_capacity(Self::LEN),
+        }
+    }
+
+    fn read(&mut self, fd: RawFd, most: usize) -> nix::Result<()> {
+        let flags = MsgFlags::MSG_TRUNC | MsgFlags::MSG_DONTWAIT;
+        let mut rooms = self.room.chunks_exact_mut(EVENT_BUFFER_LEN);
+        let mut slices: [_; Self::LEN] =
+            std::array::from_fn(|_| [IoSliceMut::new(rooms.next().unwrap_or_default())]);
+        let (slices, _) = slices.split_at_mut(most.min(Self::LEN));
+        self.lens.clear();
+        let read = recvmmsg(fd, &mut self.headers, slices, flags, None)?;
+        self.lens.extend(read.map(|datagram| datagram.bytes));
+        Ok(())
+    }
+
+    /// What was read last.
+    pub fn datagrams(&self) -> impl Iterator<Item = &[u8]> {
+        let rooms = self.room.chunks_exact(EVENT_BUFFER_LEN);
+        self.lens
+            .iter()
+            .zip(rooms)
+            .map(|(len, room)| room.get(..*len).unwrap_or_default())
+    }
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// What a read gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
@@ -78,6 +128,15 @@ pub enum Received {
 pub struct EventSocket(Endpoint);
 
 impl EventSocket {
+    /// Reads up to `most` datagrams, [`Batch::LEN`] at once; the answer counts them. Fewer mean that nothing is queued
+    /// any more.
+    ///
+    /// # Errors
+    /// `InvalidData` when one is longer than [`EVENT_BUFFER_LEN`]; the kernel's others.
+    pub fn receive_batch(&self, batch: &mut Batch, most: usize) -> io::Result<Received> {
+        self.0.receive_batch(batch, most)
+    }
+
     /// Opens a socket that belongs to no group yet.
     ///
     /// # Errors
@@ -284,6 +343,24 @@ impl Endpoint {
                     room: buf.len(),
                 })),
                 Ok(len) => Ok(Received::Data(len)),
+                Err(Errno::EINTR) => continue,
+                Err(Errno::EAGAIN) => Ok(Received::WouldBlock),
+                Err(Errno::ENOBUFS) => Ok(Received::Overrun),
+                Err(errno) => Err(errno.into()),
+            };
+        }
+    }
+
+    fn receive_batch(&self, batch: &mut Batch, most: usize) -> io::Result<Received> {
+        loop {
+            return match batch.read(self.socket.as_raw_fd(), most) {
+                Ok(()) => match batch.lens.iter().find(|len| **len > EVENT_BUFFER_LEN) {
+                    Some(len) => Err(invalid(Cut {
+                        len: *len,
+                        room: EVENT_BUFFER_LEN,
+                    })),
+                    None => Ok(Received::Data(batch.lens.len())),
+                },
                 Err(Errno::EINTR) => continue,
                 Err(Errno::EAGAIN) => Ok(Received::WouldBlock),
                 Err(Errno::ENOBUFS) => Ok(Received::Overrun),
