@@ -337,12 +337,17 @@ impl<T: Object> Cache<T> {
 
     /// Takes over a value that tells everything. The entry must not be dead.
     pub(crate) fn assign(&mut self, id: u32, value: &T::Value, now_s: u32) {
+        self.correct(id, value, now_s);
+        self.stats.updated += 1;
+    }
+
+    /// Takes over what a look at a single entry showed. Only what events and readings tell is counted.
+    pub(crate) fn correct(&mut self, id: u32, value: &T::Value, now_s: u32) {
         let Some(slot) = self.slots.get_mut(id as usize) else {
             return;
         };
         slot.object = T::pack(value);
         (slot.updated_s, slot.state) = (now_s, State::Alive);
-        self.stats.updated += 1;
     }
 
     /// Stores another value under the same key, without a word to anybody.

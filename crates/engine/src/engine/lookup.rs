@@ -33,8 +33,16 @@ impl Engine {
         if told.id != flow.id {
             return;
         }
+        // Of what events tell of, only what they leave out is wanted.
+        if is_heard && self.dump.is_idle() {
+            flow = Flow {
+                seq_adj_orig: flow.seq_adj_orig,
+                seq_adj_reply: flow.seq_adj_reply,
+                ..told
+            };
+        }
         if differs(&flow, &told) {
-            self.internal.flows.assign(id, &flow, now_s);
+            self.internal.flows.correct(id, &flow, now_s);
             match is_heard {
                 true if self.dump.is_idle() => {}
                 true => self.dump.changed += 1,
