@@ -37,7 +37,10 @@ enum Hello {
     /// Nothing sent yet.
     Init,
     /// Every message says hello.
-    Say,
+    Say {
+        /// Number of the first greeting.
+        first: u32,
+    },
     /// The peer has answered.
     Done,
 }
@@ -396,7 +399,7 @@ impl Session {
         if let Reliability::Ftfw(ftfw) = &mut self.reliability {
             ftfw.say_hello_back = false;
             if ftfw.hello == Hello::Init {
-                ftfw.hello = Hello::Say;
+                ftfw.hello = Hello::Say { first: seq };
             }
         }
         self.queues.pop(Queue::Send);

@@ -225,7 +225,7 @@ impl Session {
                 return false;
             }
             Verdict::First => {
-                self.greeted(internal, now);
+                self.greeted(internal, now, flags.contains(Flags::HELLO_BACK));
                 self.take_held(internal, receiver, now, seq);
                 self.count_lost(seq);
             }
@@ -241,7 +241,7 @@ impl Session {
         }
         if let Reliability::Ftfw(ftfw) = &mut self.reliability {
             ftfw.say_hello_back |= flags.contains(Flags::HELLO);
-            if flags.contains(Flags::HELLO_BACK) && ftfw.hello == Hello::Say {
+            if flags.contains(Flags::HELLO_BACK) && matches!(ftfw.hello, Hello::Say { .. }) {
                 ftfw.hello = Hello::Done;
             }
         }
@@ -301,8 +301,8 @@ impl Session {
     /// The peer has just started, or thinks that we have not heard of it.
     ///
     /// compat: what it has not acknowledged is kept for it no longer. Since it may not have started at all, it is
-    /// told again under new numbers.
-    fn greeted(&mut self, internal: &mut Internal, now: Instant) {
+    /// told again under new numbers. Not so if it answers the one message that it can have heard.
+    fn greeted(&mut self, internal: &mut Internal, now: Instant, answers: bool) {
         let next_seq = self.next_seq;
         // Numbers start anew: what was received before says nothing about what comes.
         self.last_received = None;
@@ -319,7 +319,9 @@ impl Session {
         }
         ftfw.retell_at = Some(now + RETELL_PAUSE);
         self.lag.forget();
-        if self.queues.len(Queue::Resend) <= RETOLD_MAX {
+        let is_heard =
+            matches!(ftfw.hello, Hello::Say { first } if first.wrapping_add(1) == next_seq);
+        if !(answers && is_heard) && self.queues.len(Queue::Resend) <= RETOLD_MAX {
             self.queues.sweep_resend(|_| Sweep::Resend, |_| {});
             return;
         }
