@@ -91,11 +91,13 @@ impl StreamLink {
             dropped: 0,
             blocked: Rc::new(Notify::new()),
         };
-        Ok(Self {
+        let link = Self {
             outgoing: Rc::new(RefCell::new(outgoing)),
             listener: Rc::new(TcpListener::from_std(listener.into())?),
             interface_index: index,
-        })
+        };
+        link.connect();
+        Ok(link)
     }
 
     /// Sends a buffer or keeps it for later. Must be called within a `LocalSet`.
@@ -106,15 +108,21 @@ impl StreamLink {
         let mut outgoing = self.outgoing.borrow_mut();
         outgoing.enqueue(bytes);
         outgoing.flush();
-        if outgoing.stream.is_some() {
+        if outgoing.stream.is_some() || outgoing.connecting {
             return Ok(bytes.len());
         }
-        let due = outgoing.next_attempt.is_none_or(|at| Instant::now() >= at);
-        if !outgoing.connecting && due {
+        drop(outgoing);
+        self.connect();
+        Err(io::ErrorKind::NotConnected.into())
+    }
+
+    /// Begins to connect, unless it is too early for another attempt.
+    fn connect(&self) {
+        let mut outgoing = self.outgoing.borrow_mut();
+        if outgoing.next_attempt.is_none_or(|at| Instant::now() >= at) {
             outgoing.connecting = true;
             tokio::task::spawn_local(connection(Rc::downgrade(&self.outgoing)));
         }
-        Err(io::ErrorKind::NotConnected.into())
     }
 
     /// Whether the connection to the peer is up.
