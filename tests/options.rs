@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::time::Duration;
 
-use flow::Flow;
+use flow::{Flow, ProtoInfo, TcpFlags};
 use netlab::process::wait_until;
 use netlab::{Daemon, Feature, Lab, Namespace, NodeConfig, Peer, Table, sample};
 use netlab::{require_feature_or_skip, require_root_or_skip};
@@ -469,4 +469,45 @@ fn a_start_that_fails_says_so_in_the_same_place() {
             });
         }
     }
+}
+
+#[test]
+fn window_scales_that_the_original_tells_are_in_the_kernel_after_our_commit() {
+    require_kernel_or_skip!();
+    let node = Node::start(Peer::Ours, |config| {
+        config.options.push("TCPWindowTracking On".to_owned());
+    });
+    let mut there = Table::open(node.other.namespace()).unwrap();
+    let scaled = |mut flow: Flow| match &mut flow.proto {
+        ProtoInfo::Tcp(tcp) => {
+            (tcp.wscale_orig, tcp.wscale_reply) = (Some(7), Some(9));
+            let negotiated = Some(TcpFlags::set(TcpFlags::WINDOW_SCALE));
+            (tcp.flags_orig, tcp.flags_reply) = (negotiated, negotiated);
+            Some(flow)
+        }
+        _ => None,
+    };
+    let created: Vec<_> = flows(0, 40).filter_map(scaled).collect();
+    assert!(!created.is_empty());
+    let written = there.create(created.iter().copied()).unwrap();
+    assert_eq!(written.refused, 0, "errno {}", written.errno);
+    node.until("told", || {
+        node.daemon.external().unwrap().len() == created.len()
+    });
+    node.daemon.client(["-c"]).unwrap();
+    let scales = |table: &Table| -> Vec<_> {
+        let scale = |flow: Flow| match flow.proto {
+            ProtoInfo::Tcp(tcp) => Some((tcp.wscale_orig, tcp.wscale_reply)),
+            _ => None,
+        };
+        table
+            .dump()
+            .unwrap()
+            .into_iter()
+            .filter_map(scale)
+            .collect()
+    };
+    let told = scales(&there);
+    assert_eq!(told, vec![(Some(7), Some(9)); created.len()]);
+    assert_eq!(scales(&node.table), told);
 }
