@@ -45,7 +45,7 @@ pub fn network(text: &str) -> Result<Network, UsageError> {
         let addr = address(text)?;
         return Ok(Network { addr, mask: None });
     };
-    let addr = address(addr)?;
+    let addr = address(addr).map_err(|_| UsageError::Address(text.to_owned()))?;
     let width = if addr.is_ipv4() { 32 } else { 128 };
     let len = match len {
         "" => 0,
@@ -104,7 +104,7 @@ fn split_port(text: &str) -> Result<(&str, Option<&str>), UsageError> {
         }
         return match rest.strip_prefix(':') {
             Some(port) => Ok((addr, Some(port))),
-            None if rest.is_empty() => Ok((addr, None)),
+            // compat: brackets are for ports only.
             None => Err(UsageError::Address(text.to_owned())),
         };
     }
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(read("1.2.3.4"), Ok((ip("1.2.3.4"), None)));
         assert_eq!(read("1.2.3.4:65535"), Ok((ip("1.2.3.4"), Some(65535))));
         assert_eq!(read("[::1]:5"), Ok((ip("::1"), Some(5))));
-        assert_eq!(read("[::1]"), Ok((ip("::1"), None)));
+        assert_eq!(read("[::1]"), Err(UsageError::Address("[::1]".into())));
         assert_eq!(read("::1:5"), Ok((ip("::1:5"), None)));
         assert_eq!(read("1.2.3.4:"), Err(UsageError::NoPort));
         assert_eq!(read("1.2.3.4:65536"), Err(UsageError::Port("65536".into())));

@@ -153,6 +153,12 @@ pub enum Failure {
     /// Events cannot be listened to.
     #[error("Can't open netlink socket")]
     EventSocket(#[source] io::Error),
+    /// Events of expectations cannot be listened to.
+    #[error("Can't open handler")]
+    ExpectationSocket(#[source] io::Error),
+    /// No more events come.
+    #[error("cannot receive events: {}", system_text(.0))]
+    Events(#[source] io::Error),
     /// Standard output is gone or full.
     #[error("cannot write: {}", system_text(.0))]
     Output(#[source] io::Error),

@@ -29,6 +29,8 @@ pub struct Filter {
     mark: Option<Masked>,
     /// Bits that must be set, bits that must not.
     status: Option<(Status, Status)>,
+    /// Seconds left; only deletions ask for them.
+    timeout_s: Option<u32>,
     id: Option<u32>,
     zones: Zones,
     nat: NatFields,
@@ -94,6 +96,9 @@ impl Filter {
                 .status
                 .filter(|_| is_filter)
                 .map(|words| (words.plain, words.negated)),
+            timeout_s: request
+                .timeout_s
+                .filter(|_| request.command == Command::Delete),
             id: request.id,
             zones: request.zones,
             nat: request.nat,
@@ -109,6 +114,9 @@ impl Filter {
             && self.accepts_state(flow)
             && self.accepts_zones(flow)
             && self.accepts_nat(flow)
+            && self
+                .timeout_s
+                .is_none_or(|wanted| flow.timeout_s == Some(wanted))
             && self
                 .labels
                 .is_none_or(|wanted| flow.labels.is_some_and(|labels| wanted.is_part_of(&labels)))

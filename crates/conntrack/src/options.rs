@@ -141,6 +141,12 @@ impl OptionSet {
         self.0 |= 1 << option as u8;
     }
 
+    /// The set without an option.
+    #[must_use]
+    pub fn without(self, option: General) -> Self {
+        Self(self.0 & !(1 << option as u8))
+    }
+
     /// Whether the option is in the set.
     #[must_use]
     pub fn contains(self, option: General) -> bool {
@@ -210,6 +216,8 @@ const EVENT: Row = Row::new(
     ],
 );
 const HELP: Row = Row::new(&[], &[Protonum]);
+// compat: the last option is not tested when there is no command.
+const NO_COMMAND: Row = Row::new(&[], &[ReplyZone]);
 const NOTHING: Row = Row::new(&[], &[]);
 const LIST_EXPECT: Row = Row::new(&[], &[Family, Output]);
 const CREATE_EXPECT: Row = Row::new(
@@ -245,7 +253,7 @@ fn row(command: Command, table: Table) -> &'static Row {
 /// # Errors
 /// The first option, in the order of [`General::ALL`], that is missing or not allowed; half a pair.
 pub fn check(command: Option<Command>, table: Table, given: OptionSet) -> Result<(), UsageError> {
-    let row = command.map_or(&NOTHING, |command| row(command, table));
+    let row = command.map_or(&NO_COMMAND, |command| row(command, table));
     for option in General::ALL {
         // It is ignored, by every command.
         if option == NatRange {

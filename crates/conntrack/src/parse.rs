@@ -185,10 +185,19 @@ impl Parser {
             self.request.command = command;
         }
         self.request.table = self.table;
-        options::check(self.command, self.table, given)?;
+        options::check(self.command, self.table, self.given_beside_json())?;
         self.check_protocol()?;
         self.check_combinations()?;
         self.check_extensions()
+    }
+
+    /// Statistics have no other form of output than JSON, of which the table of options knows nothing.
+    fn given_beside_json(&self) -> OptionSet {
+        let is_json = self.request.output.json && self.command == Some(Command::Stats);
+        match is_json {
+            true => self.given.without(General::Output),
+            false => self.given,
+        }
     }
 
     fn check_protocol(&self) -> Result<(), UsageError> {
@@ -210,7 +219,12 @@ impl Parser {
             ReplyZone,
         ];
         let given = self.given;
-        if self.table != Table::Expect {
+        // compat: where else a mask alone is allowed, it is ignored.
+        let tests_masks = matches!(
+            self.command,
+            Some(Command::List | Command::Delete | Command::Update)
+        );
+        if tests_masks && self.table == Table::Conntrack {
             if given.contains(MaskSrc) && !given.contains(Src) {
                 return Err(UsageError::MaskAlone("src"));
             }

@@ -17,7 +17,9 @@ use jiff::Zoned;
 use jiff::tz::TimeZone;
 pub(crate) use json::Object;
 
-use crate::{labels::LabelMap, origin::Origin, request::Request, words::OutputWords};
+use crate::{
+    command::Table, labels::LabelMap, origin::Origin, request::Request, words::OutputWords,
+};
 
 /// The shape of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +50,7 @@ pub struct Entry<'a> {
 #[derive(Debug)]
 pub struct Printer {
     format: Format,
+    table: Table,
     style: OutputWords,
     /// Set when labels are shown.
     labels: Option<LabelMap>,
@@ -72,6 +75,7 @@ impl Printer {
         let needs_zone = style.ktimestamp || style.timestamp;
         Self {
             format,
+            table: request.table,
             style,
             labels: request.label_map.clone(),
             zone: if needs_zone {
@@ -94,8 +98,18 @@ impl Printer {
     pub fn without_labels(request: &Request) -> Self {
         Self {
             labels: None,
-            ..Self::new(request)
+            ..Self::of_changes(request)
         }
+    }
+
+    /// A printer of entries that are changed or deleted.
+    ///
+    /// compat: since when they have been there is not shown.
+    #[must_use]
+    pub fn of_changes(request: &Request) -> Self {
+        let mut printer = Self::new(request);
+        printer.style.ktimestamp = false;
+        printer
     }
 
     /// The shape of the output.
@@ -108,7 +122,10 @@ impl Printer {
     #[must_use]
     pub fn head(&self) -> &'static [u8] {
         if self.format == Format::Xml {
-            xml::HEAD
+            match self.table {
+                Table::Expect => xml::EXPECT_HEAD,
+                _ => xml::HEAD,
+            }
         } else {
             b""
         }
@@ -118,7 +135,10 @@ impl Printer {
     #[must_use]
     pub fn tail(&self) -> &'static [u8] {
         if self.format == Format::Xml {
-            xml::TAIL
+            match self.table {
+                Table::Expect => xml::EXPECT_TAIL,
+                _ => xml::TAIL,
+            }
         } else {
             b""
         }
@@ -176,7 +196,7 @@ impl Printer {
         self.expectation_event(out, expectation, None, None);
     }
 
-    /// Appends what happened to an expectation, who caused it, and a line end.
+    /// Appends what happened to an expectation, and a line end; in JSON who caused it too.
     pub fn expectation_event(
         &self,
         out: &mut Vec<u8>,
@@ -201,7 +221,7 @@ impl Printer {
                 plain::expectation(out, expectation);
             }
         }
-        append_origin(out, origin);
+        // compat: who caused it is told of entries only.
         out.push(b'\n');
     }
 }

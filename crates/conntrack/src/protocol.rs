@@ -417,8 +417,12 @@ pub fn parse_state(kind: Kind, text: &str) -> Result<u8, UsageError> {
 ///
 /// # Errors
 /// Neither client nor server.
-pub fn parse_role(text: &str) -> Result<u8, UsageError> {
-    position(&DCCP_ROLES, text).ok_or_else(|| UsageError::DccpRole(text.to_owned()))
+pub fn parse_role(given: &str) -> Result<u8, UsageError> {
+    // compat: in any case, and any beginning, even none.
+    let text = given.to_ascii_lowercase();
+    let role = DCCP_ROLES.iter().position(|role| role.starts_with(&text));
+    role.and_then(|role| u8::try_from(role).ok())
+        .ok_or_else(|| UsageError::DccpRole(given.to_owned()))
 }
 
 #[cfg(test)]
@@ -523,6 +527,7 @@ mod tests {
         assert_eq!(parse_state(Kind::Sctp, "SHUTDOWN_ACK_SENT"), Ok(7));
         assert_eq!(parse_state(Kind::Dccp, "OPEN"), Ok(4));
         assert_eq!(parse_role("server"), Ok(1));
+        assert_eq!(parse_role("CLI"), Ok(0));
         assert!(parse_state(Kind::Tcp, "established").is_err());
         assert!(parse_state(Kind::Sctp, "HEARTBEAT_SENT").is_err());
     }

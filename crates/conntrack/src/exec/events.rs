@@ -46,20 +46,26 @@ This message means that the current netlink socket buffer size is too small.
 Please, check --buffer-size in conntrack(8) manpage.";
 
 pub(super) fn listen(session: &mut Session<'_, '_>, request: &Request) -> Result<u8, Failure> {
-    let signals = signals().map_err(Failure::EventSocket)?;
-    let socket = match open(session, request) {
+    let signals = signals().map_err(Failure::Events)?;
+    let socket = match open(request) {
         Ok(socket) => socket,
-        Err(failure) => {
-            if let Failure::EventSocket(error) = &failure {
-                // compat: a library function's name, as the original tells it.
-                let text = system_text(error);
-                session
-                    .console
-                    .remark(&format!("mnl_socket_bind: {text}"))?;
-            }
-            return Err(failure);
+        Err(error) if request.table == Table::Expect => {
+            return Err(Failure::ExpectationSocket(error));
+        }
+        Err(error) => {
+            // compat: a library function's name, as the original tells it.
+            let text = system_text(&error);
+            session
+                .console
+                .remark(&format!("mnl_socket_bind: {text}"))?;
+            return Err(Failure::EventSocket(error));
         }
     };
+    if request.buffer_len.is_some() {
+        let len = socket.receive_buffer().map_err(Failure::Events)?;
+        let notice = format!("NOTICE: Netlink socket buffer size has been set to {len} bytes.");
+        session.console.remark(&notice)?;
+    }
     let can_gather = socket.receive_buffer().unwrap_or(0) >= GATHERING_LEN;
     let mut listener = Listener {
         socket,
@@ -88,25 +94,16 @@ fn signals() -> io::Result<SignalFd> {
     )?)
 }
 
-fn open(session: &mut Session<'_, '_>, request: &Request) -> Result<EventSocket, Failure> {
-    let socket = EventSocket::open().map_err(Failure::EventSocket)?;
-    match request.buffer_len {
-        Some(len) => {
-            let len = socket
-                .set_receive_buffer(len)
-                .map_err(Failure::EventSocket)?;
-            let notice = format!("NOTICE: Netlink socket buffer size has been set to {len} bytes.");
-            session.console.remark(&notice)?;
-        }
-        // Only more room is lost when it is refused.
-        None => drop(socket.set_receive_buffer(RECEIVE_BUFFER_LEN)),
-    }
+fn open(request: &Request) -> io::Result<EventSocket> {
+    let socket = EventSocket::open()?;
+    // Only more room is lost when it is refused.
+    let _ = socket.set_receive_buffer(request.buffer_len.unwrap_or(RECEIVE_BUFFER_LEN));
     if let Some(program) = kernel_filter(request) {
         // Every event is tested here too.
         let _ = socket.attach_filter(&program);
     }
     for group in groups(request) {
-        socket.join(group).map_err(Failure::EventSocket)?;
+        socket.join(group)?;
     }
     Ok(socket)
 }
@@ -181,7 +178,7 @@ impl Listener {
             ];
             match poll(&mut fds, PollTimeout::NONE) {
                 Ok(_) | Err(Errno::EINTR) => {}
-                Err(errno) => return Err(Failure::EventSocket(errno.into())),
+                Err(errno) => return Err(Failure::Events(errno.into())),
             }
             let [_, signal] = fds;
             let is_signalled = signal.revents().is_some_and(|events| !events.is_empty());
@@ -202,7 +199,7 @@ impl Listener {
             match poll(&mut fds, PollTimeout::from(GATHERING_MS)) {
                 Ok(0) | Err(Errno::EINTR) => {}
                 Ok(_) => return Ok(true),
-                Err(errno) => return Err(Failure::EventSocket(errno.into())),
+                Err(errno) => return Err(Failure::Events(errno.into())),
             }
         }
         Ok(false)
@@ -221,7 +218,7 @@ impl Listener {
                     session.console.remark(OVERRUN)?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => self.unreadable += 1,
-                Err(error) => return Err(Failure::EventSocket(error)),
+                Err(error) => return Err(Failure::Events(error)),
             }
         }
         self.count_losses(session)

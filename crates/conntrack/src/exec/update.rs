@@ -4,7 +4,7 @@ use ctnetlink::{Reply, parse, request as netlink, request::UpdateMask};
 use flow::{Flow, Labels, ProtoInfo};
 use nix::errno::Errno;
 
-use super::{Session, delete::pretend, errno, failed, list::each_match, refused, touched};
+use super::{NOTHING, Session, delete::pretend, errno, failed, list::each_match, refused, touched};
 use crate::{
     error::{Failure, operation_text},
     kernel::{Answer, BATCH, Batcher},
@@ -20,13 +20,20 @@ struct Change {
     mask: UpdateMask,
 }
 
+/// What became of the updates so far.
+#[derive(Default)]
+struct Outcome {
+    updated: u64,
+    is_any_refused: bool,
+}
+
 pub(super) fn update(session: &mut Session<'_, '_>, request: &Request) -> Result<u8, Failure> {
     if request.mode == Mode::DryRun {
         return pretend(session, request, "flow entries would be updated");
     }
-    let printer = Printer::new(request);
+    let printer = Printer::of_changes(request);
     let mut batcher = session.take_batcher(request)?;
-    let mut count = 0;
+    let mut outcome = Outcome::default();
     each_match(session, request, |session, flow, _| {
         let Some(change) = change(request, flow).map_err(|code| refused(request)(code.into()))?
         else {
@@ -39,49 +46,51 @@ pub(super) fn update(session: &mut Session<'_, '_>, request: &Request) -> Result
         if batcher.len() < BATCH {
             return Ok(());
         }
-        count += send(&mut batcher, session, request, &printer)?;
-        Ok(())
+        send(&mut batcher, session, request, &printer, &mut outcome)
     })?;
-    count += send(&mut batcher, session, request, &printer)?;
+    send(&mut batcher, session, request, &printer, &mut outcome)?;
     session.keep(batcher);
     session.console.flush()?;
-    session.summarize(count, "flow entries have been updated")?;
-    Ok(touched(count))
+    session.summarize(outcome.updated, "flow entries have been updated")?;
+    Ok(if outcome.is_any_refused {
+        NOTHING
+    } else {
+        touched(outcome.updated)
+    })
 }
 
-/// Sends pairs of an update and a look at the result; returns how many were updated.
+/// Sends pairs of an update and a look at the result. An entry that cannot be updated does not keep the
+/// others from it.
 fn send(
     batcher: &mut Batcher,
     session: &mut Session<'_, '_>,
     request: &Request,
     printer: &Printer,
-) -> Result<u64, Failure> {
-    let mut count = 0;
+    outcome: &mut Outcome,
+) -> Result<(), Failure> {
+    let mut is_updated = false;
     let sent = batcher.send(|number, answer| match answer {
         Answer::Message(message) => {
-            if let Ok(Reply::Flow(flow)) = parse::reply(message) {
+            if is_updated && let Ok(Reply::Flow(flow)) = parse::reply(message) {
                 printer.listed(session.console.buffer(), &flow, parse::secctx(message));
             }
             session.console.written()
         }
         // Odd numbers are looks; what is gone already cannot be looked at.
         Answer::Verdict(_) if number % 2 == 1 => Ok(()),
-        Answer::Verdict(0) => {
-            count += 1;
-            Ok(())
-        }
-        Answer::Verdict(code) if Errno::from_raw(code) == Errno::ENOENT => Ok(()),
         Answer::Verdict(code) => {
-            // compat: told twice, the first time without the program's name.
+            is_updated = code == 0;
+            outcome.updated += u64::from(is_updated);
+            if is_updated || Errno::from_raw(code) == Errno::ENOENT {
+                return Ok(());
+            }
+            outcome.is_any_refused = true;
+            // compat: without the program's name.
             let text = operation_text(request.command, request.table, &errno(code));
-            session
-                .console
-                .remark(&format!("Operation failed: {text}"))?;
-            Err(refused(request)(errno(code)))
+            session.console.remark(&format!("Operation failed: {text}"))
         }
     });
-    sent.map_err(|trouble| failed(request, trouble))?;
-    Ok(count)
+    sent.map_err(|trouble| failed(request, trouble))
 }
 
 /// What to write to make the entry as asked; `None` when it is so already.
@@ -155,22 +164,15 @@ fn label_change(fields: &LabelFields, old: &Flow) -> Result<Option<(Labels, Labe
         let labels = Labels::new(add.words());
         return Ok(labels.zip(labels));
     }
-    let Some(before) = old.labels.filter(|labels| !labels.is_empty()) else {
+    // compat: removing counts even if none of these is set, but not from an entry without any.
+    if old.labels.is_none_or(|labels| labels.is_empty()) {
         return Ok(None);
-    };
+    }
     let removed = match fields.remove {
         None => return Ok(None),
         Some(LabelRemoval::All) => [u32::MAX; 4],
         Some(LabelRemoval::Some(set)) => set.words(),
     };
-    let hit = before
-        .all_words()
-        .into_iter()
-        .zip(removed)
-        .any(|(have, gone)| have & gone != 0);
-    if !hit {
-        return Ok(None);
-    }
     Ok(Labels::new([0; 4]).zip(Labels::new(removed)))
 }
 

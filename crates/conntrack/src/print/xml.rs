@@ -12,6 +12,12 @@ pub(super) const HEAD: &[u8] = b"<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<co
 /// What follows the last element.
 pub(super) const TAIL: &[u8] = b"</conntrack>\n";
 
+/// The same of a document of expectations.
+pub(super) const EXPECT_HEAD: &[u8] = b"<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<expect>\n";
+
+/// The same of a document of expectations.
+pub(super) const EXPECT_TAIL: &[u8] = b"</expect>\n";
+
 /// Appends the element of an entry.
 pub(super) fn flow(printer: &Printer, out: &mut Vec<u8>, entry: &Entry<'_>) {
     let flow = entry.flow;
