@@ -11,6 +11,7 @@
 
 pub mod address;
 pub mod command;
+pub mod completion;
 pub mod console;
 pub mod error;
 pub mod exec;

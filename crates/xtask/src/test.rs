@@ -102,6 +102,9 @@ fn prepare(stages: &mut Stages, filter: Option<&str>) {
                 "keepalived",
                 "tcpdump",
                 "groff",
+                "python3",
+                "zsh",
+                "fish",
             ])
         } else {
             println!("   not root: tests in network namespaces will be skipped");

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use netlab::skip::find_tool;
 
 /// Programs, and the Debian package of each.
-const PACKAGES: [(&str, &str); 9] = [
+const PACKAGES: [(&str, &str); 12] = [
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("ping", "iputils-ping"),
@@ -19,6 +19,9 @@ const PACKAGES: [(&str, &str); 9] = [
     ("tcpdump", "tcpdump"),
     ("c++", "g++"),
     ("groff", "groff"),
+    ("python3", "python3"),
+    ("zsh", "zsh"),
+    ("fish", "fish"),
 ];
 
 /// Installs the named programs that are missing, from the distribution.
