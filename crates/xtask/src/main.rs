@@ -1,8 +1,9 @@
 //! The project's commands: `cargo xtask help` lists them.
 //!
 //! In reading order: [`tools`] (programs that must be there), [`stage`] (steps with their time), [`mod@test`], [`fuzz`], [`man`],
-//! [`demo`], [`story`] (how the demo speaks).
+//! [`mod@bench`], [`demo`], [`story`] (how the demo speaks).
 
+mod bench;
 mod demo;
 mod fuzz;
 mod man;
@@ -30,6 +31,11 @@ cargo xtask fuzz [--minutes M | --smoke] [TARGET ...]
     Runs every reader of foreign bytes under libFuzzer, M minutes each (10 if not told; --smoke: two seconds), and says
     how many inputs were tried, how much of the program they reached, and what failed. Needs a C++ compiler.
 
+cargo xtask bench [--full | --quick] [--rounds N] [--entries N] [--markdown FILE] [--json FILE] [--plots DIR] [MEASURE ...]
+    The daemon beside the original and beside what the kernel allows, taking turns: cpu, quarter (lossless rate with a
+    part of a core), latency, idle, table, takeover. Prints a table of ratios; after every measure the tables of both
+    nodes are compared. Needs root and a machine that has nothing else to do.
+
 cargo xtask man
     Writes the manual pages, from docs/man into the target folder; read one with `man -l target/man/conntrack.8`.
 
@@ -53,6 +59,7 @@ fn main() -> ExitCode {
 fn run(arguments: &[String]) -> Result<ExitCode> {
     let words: Vec<_> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
+        ["bench", options @ ..] => bench::run(options),
         ["demo", options @ ..] => demo::run(&demo::Options::parse(options)?),
         ["fuzz", options @ ..] => fuzz::run(&fuzz::Options::parse(options)?),
         ["man"] => man::run(),

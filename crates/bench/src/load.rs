@@ -1,0 +1,163 @@
+//! Real kernel entries at a rate: a flow is made, changed twice and deleted.
+//!
+//! New; 50 ms later the reply is seen; 50 ms later it is established; a second after the first it ends. One of ten
+//! stays, so that a table remains to be compared. The generator does not wait for anybody: like packets, it comes.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use ctnetlink::request::{self, Ack, Write};
+use ctnetlink::socket::{Received, RequestSocket};
+use flow::{Flow, ProtoInfo, Status, TcpState};
+use netlab::{Namespace, sample};
+use thread_priority::{
+    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
+    set_thread_priority_and_policy, thread_native_id,
+};
+
+/// Distance of two batches.
+const TICK: Duration = Duration::from_millis(1);
+const STEP: Duration = Duration::from_millis(50);
+const LIFE: Duration = Duration::from_secs(1);
+
+/// What was done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Done {
+    pub(crate) flows: u32,
+    /// Flows that are still there.
+    pub(crate) left: u32,
+    /// Part of the wanted rate that was reached.
+    pub(crate) achieved: f64,
+}
+
+/// What happens to a flow, and how long after its beginning.
+const STAGES: [(Duration, Stage); 4] = [
+    (Duration::ZERO, Stage::Begin),
+    (STEP, Stage::Replied),
+    (STEP.saturating_mul(2), Stage::Established),
+    (LIFE, Stage::End),
+];
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    Begin,
+    Replied,
+    Established,
+    End,
+}
+
+/// Whether a flow stays.
+fn stays(number: u32) -> bool {
+    number.is_multiple_of(10)
+}
+
+/// Makes `rate` flows a second for `seconds`, in a namespace, above everything else on the machine.
+pub(crate) fn run(namespace: &Namespace, rate: u32, seconds: u32) -> Result<Done> {
+    let namespace = namespace.clone();
+    let worker = std::thread::spawn(move || {
+        let socket = namespace.enter(RequestSocket::open)??;
+        above_everything()?;
+        generate(&socket, rate, rate * seconds)
+    });
+    worker
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn above_everything() -> Result<()> {
+    let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
+    let priority = ThreadPriority::Crossplatform(99_u8.try_into().map_err(anyhow::Error::msg)?);
+    set_thread_priority_and_policy(thread_native_id(), priority, policy)
+        .map_err(|error| anyhow::anyhow!("{error:?}"))
+        .context("scheduling of the generator")
+}
+
+fn generate(socket: &RequestSocket, rate: u32, flows: u32) -> Result<Done> {
+    let mut next = [0; STAGES.len()];
+    let mut batch = Vec::with_capacity(256 * 1024);
+    let begun = Instant::now();
+    let mut made_in = Duration::ZERO;
+    while next.last() != Some(&flows) {
+        let now = begun.elapsed();
+        batch.clear();
+        for (next, (delay, stage)) in next.iter_mut().zip(STAGES) {
+            let due = now.saturating_sub(delay).as_secs_f64() * f64::from(rate);
+            // A stage whose time has not come has nothing due.
+            let due = if now < delay {
+                0
+            } else {
+                (due as u32 + 1).min(flows)
+            };
+            while *next < due && batch.len() < 128 * 1024 {
+                write(&mut batch, *next, stage);
+                *next += 1;
+            }
+        }
+        if next.first() == Some(&flows) && made_in == Duration::ZERO {
+            made_in = begun.elapsed();
+        }
+        if batch.is_empty() {
+            std::thread::sleep(TICK);
+        } else {
+            socket.send(&batch)?;
+            errors(socket)?;
+            if let Some(rest) = TICK.checked_sub(begun.elapsed() - now) {
+                std::thread::sleep(rest);
+            }
+        }
+    }
+    Ok(Done {
+        flows,
+        left: flows.div_ceil(10),
+        achieved: f64::from(flows) / made_in.as_secs_f64() / f64::from(rate),
+    })
+}
+
+/// Only what went wrong is answered.
+fn errors(socket: &RequestSocket) -> Result<()> {
+    let mut buffer = [0; 4096];
+    match socket.receive(&mut buffer)? {
+        Received::WouldBlock => Ok(()),
+        Received::Overrun => bail!("answers were lost"),
+        Received::Data(len) => bail!("the kernel refused: {:?}", buffer.get(..len.min(64))),
+    }
+}
+
+fn write(batch: &mut Vec<u8>, number: u32, stage: Stage) {
+    let mut flow = sample::nth(number);
+    let is_tcp = matches!(flow.proto, ProtoInfo::Tcp(_));
+    let state = |flow: &mut Flow, state| {
+        if let ProtoInfo::Tcp(tcp) = &mut flow.proto {
+            tcp.state = Some(state);
+        }
+    };
+    match stage {
+        Stage::Begin => {
+            flow.status = Some(Status::CONFIRMED);
+            state(&mut flow, TcpState::SynSent);
+            request::write_flow(batch, number, Ack::Silent, Write::Create, &flow);
+        }
+        Stage::Replied | Stage::Established => {
+            let seen = Status(Status::CONFIRMED.0 | Status::SEEN_REPLY.0);
+            let mut update = Flow::new(flow.orig);
+            update.reply = flow.reply;
+            if matches!(stage, Stage::Established) {
+                update.status = Some(Status(seen.0 | Status::ASSURED.0));
+                update.timeout_s = Some(3600);
+            } else {
+                update.status = Some(seen);
+            }
+            if is_tcp {
+                update.proto = flow.proto;
+                let next = match stage {
+                    Stage::Replied => TcpState::SynRecv,
+                    _ => TcpState::Established,
+                };
+                state(&mut update, next);
+            }
+            request::write_flow(batch, number, Ack::Silent, Write::Update, &update);
+        }
+        Stage::End if stays(number) => {}
+        Stage::End => request::delete_flow(batch, number, Ack::Silent, &flow.key(), None),
+    }
+}
