@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(10);
+const SETTLED: Duration = Duration::from_millis(300);
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 macro_rules! require_kernel_or_skip {
@@ -132,6 +133,8 @@ impl Site {
             assert!(len > 0, "ended early: {text}");
             text.push_str(std::str::from_utf8(&buffer[..len]).unwrap());
         }
+        // What comes beyond that must show; and interrupted while it writes, the original writes the same again.
+        std::thread::sleep(SETTLED);
         let pid = Pid::from_raw(listener.0.id().try_into().unwrap());
         kill(pid, Signal::SIGINT).unwrap();
         out.read_to_string(&mut text).unwrap();
