@@ -1,4 +1,4 @@
-//! The table of what is compatible: every row has a test, and every test it names exists.
+//! The tables of what is compatible and of what is promised: every row has a test, and every test it names exists.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -50,10 +50,15 @@ fn every_row_names_a_test_that_exists() {
     functions(&root.join("crates"), &mut known);
     functions(&root.join("tests"), &mut known);
     let targets = targets(&root);
-    let text = fs::read_to_string(root.join("docs/compat.md")).unwrap();
+    let [compat, guarantees] = ["docs/compat.md", "docs/guarantees.md"]
+        .map(|path| fs::read_to_string(root.join(path)).unwrap());
     let mut rows = 0;
     let mut wrong = Vec::new();
-    for line in text.lines().filter(|line| line.starts_with("| ")) {
+    for line in compat
+        .lines()
+        .chain(guarantees.lines())
+        .filter(|line| line.starts_with("| "))
+    {
         let cells: Vec<_> = line.trim_matches('|').split(" | ").map(str::trim).collect();
         let tests = cells.last().copied().unwrap_or_default();
         if tests == "test" {
