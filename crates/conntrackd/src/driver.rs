@@ -245,6 +245,8 @@ impl Driver {
                     }
                     None
                 }
+                // Nobody has opened a stream.
+                Output::Stream { .. } => None,
                 Output::Kernel { socket, bytes } => {
                     let sent = self.requests.socket(socket).send(bytes);
                     if let Err(error) = &sent {

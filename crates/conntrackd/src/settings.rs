@@ -71,6 +71,8 @@ pub(crate) fn settings(
         internal: InternalMode::Cache,
         external: ExternalMode::Cache,
         links,
+        native: api::NativeSettings::default(),
+        standby: api::StandbySettings::default(),
         commit_timeout_s: live.commit_timeout_s,
         purge_timeout: live.purge_timeout,
         startup_resync: false,

@@ -1,5 +1,6 @@
 //! The vocabulary between the core and whoever drives it.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use flow::{Flow, FlowFilter};
@@ -10,6 +11,10 @@ use crate::role::Role;
 /// A dedicated link, by its position in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LinkId(pub u8);
+
+/// A peer of the native dialect, by its position in [`NativeSettings::peers`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerId(pub u8);
 
 /// Whoever gave a command and waits for its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -118,6 +123,63 @@ pub struct LinkSettings {
     pub default: bool,
 }
 
+/// What a peer may make this node keep and create. What goes beyond it is refused and counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Addresses, protocols and states of its connections.
+    pub filter: FlowFilter,
+    /// Zones of its connections; `None`: any.
+    pub zones: Option<Vec<RangeInclusive<u16>>>,
+    /// Bits that may be set in its marks. Default: all.
+    pub mark_mask: u32,
+    /// Most connections. Default: the limit of a cache.
+    pub entries_max: Option<usize>,
+    /// Most new connections in a second. Default: any number.
+    pub rate_max: Option<u32>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            filter: FlowFilter::default(),
+            zones: None,
+            mark_mask: u32::MAX,
+            entries_max: None,
+            rate_max: None,
+        }
+    }
+}
+
+/// A peer of the native dialect.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerSettings {
+    /// Its name, as in its own configuration.
+    pub name: String,
+    /// What it may make this node create.
+    pub policy: Policy,
+}
+
+/// The native dialect. Without peers it is not spoken.
+///
+/// It needs both caches: [`InternalMode::Cache`] and [`ExternalMode::Cache`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NativeSettings {
+    /// Name of this node; different on every node.
+    pub name: String,
+    /// The other nodes, 255 at most. Names are different from each other.
+    pub peers: Vec<PeerSettings>,
+    /// After a start with an empty kernel, have the peers give back what this node had (`--recover`).
+    pub recover: bool,
+}
+
+/// What a node that waits for its turn does with the entries of its peers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StandbySettings {
+    /// Put them into the kernel as they come, besides keeping them, so that nothing is left to do on
+    /// promotion. Not together with [`ExternalMode::Inject`].
+    pub inject: bool,
+}
+
 /// Everything the core must be told once. Zero values have been replaced by their defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -127,8 +189,12 @@ pub struct Settings {
     pub internal: InternalMode,
     /// External cache or not.
     pub external: ExternalMode,
-    /// Dedicated links.
+    /// Dedicated links of version 1. Without any, and with native peers, version 1 is not spoken.
     pub links: Vec<LinkSettings>,
+    /// The native dialect.
+    pub native: NativeSettings,
+    /// What a standby does.
+    pub standby: StandbySettings,
     /// Timeout given to every committed entry.
     pub commit_timeout_s: Option<u32>,
     /// Delay of a scheduled purge. Default 60 s.
@@ -233,6 +299,13 @@ pub enum Output<'a> {
         /// Link.
         link: LinkId,
         /// Datagram.
+        bytes: &'a [u8],
+    },
+    /// Append these bytes to the stream to a peer; no more than [`crate::Engine::set_peer_room`] allowed.
+    Stream {
+        /// Peer.
+        peer: PeerId,
+        /// Bytes.
         bytes: &'a [u8],
     },
     /// Write this batch of requests to the kernel; hand what is answered to `handle_kernel_reply`.

@@ -4,6 +4,7 @@ mod command;
 mod events;
 mod lookup;
 mod output;
+mod peers;
 mod reading;
 mod report;
 
@@ -28,6 +29,7 @@ use crate::kernel::prepare::Rules;
 use crate::kernel::recheck::Recheck;
 use crate::kernel::verify::Verify;
 use crate::links::Switch;
+use crate::native::Native;
 use crate::notice::Notice;
 use crate::random::Random;
 use crate::role::{Progress, RoleKeeper};
@@ -49,8 +51,10 @@ pub struct Engine {
     internal: Internal,
     /// One for each node that tells us its entries.
     externals: Vec<External>,
-    /// One for each node that we tell ours; the same positions.
+    /// The version 1 of the protocol, if it is spoken. Its peer is the first origin.
     sessions: Vec<Session>,
+    /// The peers of the native dialect, by [`crate::PeerId`].
+    natives: Vec<Native>,
     bypass: BypassStats,
     bypass_expectations: BypassStats,
     refresh: Option<Refresh>,
@@ -103,6 +107,7 @@ impl Engine {
             internal: Internal::new(limit, random.next()),
             externals: Vec::new(),
             sessions: Vec::new(),
+            natives: Vec::new(),
             bypass: BypassStats::default(),
             bypass_expectations: BypassStats::default(),
             refresh: refresh.map(|after| {
@@ -136,29 +141,43 @@ impl Engine {
             start,
         };
         if synchronises {
-            engine.externals.push(External::new(
-                limit,
-                engine.random.next(),
-                expire_after,
-                now,
-            ));
-            engine
-                .sessions
-                .push(Session::new(&engine.settings, start.unix_time_s, now));
-            if engine.settings.external == ExternalMode::Inject {
-                let seed = engine.random.next();
-                engine.inject = Some(Inject::new(engine.rules(), limit, seed));
-            }
+            engine.add_peers(expire_after);
         }
         engine.populate();
         engine
+    }
+
+    fn add_peers(&mut self, expire_after: Option<Duration>) {
+        let (limit, now) = (self.settings.cache_limit, self.now);
+        let native = &self.settings.native;
+        if native.peers.is_empty() || !self.settings.links.is_empty() {
+            let seed = self.random.next();
+            self.externals
+                .push(External::new(limit, seed, expire_after, now));
+            let session = Session::new(&self.settings, self.start.unix_time_s, now);
+            self.sessions.push(session);
+        }
+        for peer in &native.peers {
+            self.natives.push(Native::new(peer, self.externals.len()));
+            let seed = self.random.next();
+            self.externals.push(External::new(limit, seed, None, now));
+        }
+        if self.settings.external == ExternalMode::Inject {
+            let seed = self.random.next();
+            self.inject = Some(Inject::new(self.rules(), limit, seed));
+        }
+    }
+
+    /// Whether there is anybody to tell.
+    fn synchronises(&self) -> bool {
+        !self.sessions.is_empty() || !self.natives.is_empty()
     }
 
     /// Asks the peer for everything, if that is to be done once after a start. For when the start has been
     /// told to whoever waits for it.
     pub fn begin(&mut self, now: Instant) {
         self.now = now;
-        if self.settings.startup_resync && !self.sessions.is_empty() {
+        if self.settings.startup_resync && self.synchronises() {
             self.request_resync();
         }
     }

@@ -20,6 +20,7 @@ mod internal;
 mod kernel;
 mod lag;
 mod links;
+mod native;
 pub mod notice;
 mod packed;
 mod queue;
@@ -30,8 +31,9 @@ pub mod snapshot;
 mod wheel;
 
 pub use api::{
-    Caches, ClientId, Command, KernelSocket, LinkId, LinkState, LiveSettings, Mode, Origins,
-    Outcome, Output, Scope, Settings, Start,
+    Caches, ClientId, Command, KernelSocket, LinkId, LinkState, LiveSettings, Mode, NativeSettings,
+    Origins, Outcome, Output, PeerId, PeerSettings, Policy, Scope, Settings, StandbySettings,
+    Start,
 };
 pub use engine::{Dumped, Engine, Side};
 pub use lag::Percentiles;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::lag::Percentiles;
+use crate::role::Role;
 
 /// A cache's counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -156,6 +157,78 @@ pub struct Replication {
     pub lag: Option<Duration>,
     /// Time from sending to acknowledgement. `None`: nothing was acknowledged in the last minute.
     pub percentiles: Option<Percentiles>,
+}
+
+/// How far a peer of the native dialect and this node agree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PeerState {
+    /// There is no stream.
+    #[default]
+    Connecting,
+    /// Its entries, or ours to it, are on their way for the first time.
+    Syncing {
+        /// How much of both has come.
+        percent: u8,
+    },
+    /// Its entries are here, as far as it has told.
+    InSync {
+        /// Since the last round of comparisons in which both agreed about everything.
+        proved: Option<Duration>,
+    },
+    /// A comparison has shown a difference, which is being repaired.
+    Repairing,
+}
+
+/// Repairs of one direction, by what was wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RepairStats {
+    /// Ranges that were compared.
+    pub checks: u64,
+    /// ... and differed.
+    pub doubts: u64,
+    /// Entries that were missing.
+    pub missing: u64,
+    /// Entries that should not have been there.
+    pub extra: u64,
+    /// Entries that were different.
+    pub different: u64,
+}
+
+impl RepairStats {
+    /// All that was repaired.
+    #[must_use]
+    pub fn repaired(&self) -> u64 {
+        self.missing + self.extra + self.different
+    }
+}
+
+/// A peer of the native dialect at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerSnapshot {
+    /// Its name.
+    pub name: String,
+    /// How far both agree.
+    pub state: PeerState,
+    /// What it says it is.
+    pub role: Role,
+    /// Entries of its own that it has told and that are kept here.
+    pub entries: u64,
+    /// How far it is behind.
+    pub replication: Replication,
+    /// Repairs here of what it told.
+    pub received: RepairStats,
+    /// Repairs there of what this node told.
+    pub sent: RepairStats,
+    /// Entries of its own that its policy or a limit refused.
+    pub refused: u64,
+    /// Messages of its that could not be understood.
+    pub malformed: u64,
+    /// Messages told to it.
+    pub messages_sent: u64,
+    /// Messages it told.
+    pub messages_received: u64,
+    /// Times that a session went on from its position.
+    pub resumed: u64,
 }
 
 /// A queue.

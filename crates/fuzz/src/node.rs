@@ -64,6 +64,8 @@ impl Node {
                 payload_len: 1472,
                 default: true,
             }],
+            native: engine::api::NativeSettings::default(),
+            standby: engine::api::StandbySettings::default(),
             commit_timeout_s: None,
             purge_timeout: Duration::from_secs(60),
             startup_resync: false,

@@ -133,6 +133,8 @@ fn settings(rng: &mut Rng, mode: ModeName, sizes: [usize; 2]) -> Settings {
                 default: link == 0,
             })
             .collect(),
+        native: engine::api::NativeSettings::default(),
+        standby: engine::api::StandbySettings::default(),
         commit_timeout_s: rng.chance(100).then_some(180),
         purge_timeout: Duration::from_secs(5),
         startup_resync: rng.chance(500) && !inject,

@@ -61,10 +61,6 @@ impl Engine {
         debug_assert!(self.check_invariants());
     }
 
-    fn synchronises(&self) -> bool {
-        !self.sessions.is_empty()
-    }
-
     /// Takes a role. Returns whether the client has to wait.
     fn become_role(&mut self, client: ClientId, role: Role) -> bool {
         if self.role.is_becoming(role) {

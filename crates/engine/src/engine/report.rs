@@ -39,7 +39,7 @@ impl Engine {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let expectations = self.replicates_expectations();
-        let synchronises = !self.sessions.is_empty();
+        let synchronises = self.synchronises();
         let internal = match self.settings.internal {
             InternalMode::Cache => InternalStats::Cache(self.internal.flows.stats()),
             InternalMode::Bypass => InternalStats::Bypass(self.bypass),
@@ -77,7 +77,7 @@ impl Engine {
     #[must_use]
     pub fn readiness(&self, now: Instant) -> Readiness {
         let state = self.role.state();
-        if self.sessions.is_empty() {
+        if !self.synchronises() {
             Readiness::Alone
         } else if !self.is_ready() {
             Readiness::Starting

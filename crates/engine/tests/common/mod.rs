@@ -34,6 +34,8 @@ pub(crate) fn settings(mode: Mode) -> Settings {
             payload_len: 1472,
             default: true,
         }],
+        native: engine::api::NativeSettings::default(),
+        standby: engine::api::StandbySettings::default(),
         commit_timeout_s: None,
         purge_timeout: Duration::from_secs(60),
         startup_resync: false,
@@ -99,7 +101,7 @@ impl Node {
                 Output::Notice(notice) => self.notices.push(notice),
                 Output::Kernel { bytes, .. } => self.kernel.push(bytes.to_vec()),
                 Output::Done { client, outcome } => self.done.push((client, outcome)),
-                Output::FlowEnded(_) => {}
+                Output::FlowEnded(_) | Output::Stream { .. } => {}
             }
         }
         sent
