@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use netlab::process::wait_until;
+use netlab::schema::Schema;
 use netlab::{Daemon, Feature, Lab, NodeConfig, Peer, Table, sample};
 use netlab::{require_feature_or_skip, require_root_or_skip};
 use serde_json::Value;
@@ -117,11 +118,69 @@ fn json_has_what_the_pages_have_and_lag_and_risk() {
         let keys = report.as_object().unwrap().keys();
         keys.cloned().collect::<Vec<_>>()
     };
-    assert_eq!(keys(&["cache"]), ["external", "internal"]);
+    assert_eq!(keys(&["cache"]), ["commits", "external", "internal"]);
     assert_eq!(keys(&["link"]), ["links"]);
     // Without the option: the familiar text.
     let text = numbers.daemon.client(["stats", "cache"]).unwrap();
     assert_eq!(text, numbers.daemon.client(["-s", "cache"]).unwrap());
+    numbers.stop();
+}
+
+#[test]
+fn json_is_what_the_schemas_say() {
+    require_root_or_skip!("conntrackd");
+    require_feature_or_skip!(Feature::Conntrack);
+    let numbers = Numbers::start(|_| ADDRESS.to_owned());
+    let daemon = &numbers.daemon;
+    let check = |schema: &str, words: &[&str]| {
+        let text = daemon.try_client(words).unwrap().stdout;
+        let schema = Schema::of(schema).unwrap();
+        assert!(!text.is_empty(), "{words:?}");
+        for line in text.lines() {
+            assert_eq!(schema.complaint(line), None, "{words:?}: {line}");
+        }
+        text
+    };
+    check("stats", &["stats", "--json"]);
+    check("role", &["role", "--json"]);
+    check("ready", &["ready", "--json"]);
+    let internal = check("dump", &["dump", "internal", "--json"]);
+    assert_eq!(internal.lines().count() as u64, numbers.entries);
+    for (verb, letter) in [
+        (["dump", "internal"].as_slice(), "-i"),
+        (&["dump", "external"], "-e"),
+    ] {
+        assert_eq!(
+            daemon.client(verb).unwrap().lines().count(),
+            daemon.client([letter]).unwrap().lines().count()
+        );
+    }
+    let xml = daemon.client(["dump", "internal", "--xml"]).unwrap();
+    assert!(xml.lines().all(|line| line.starts_with("<flow>")), "{xml}");
+
+    // A takeover: what the peer has told goes into the kernel, and shows.
+    let mut told = Table::open(numbers.peer.namespace()).unwrap();
+    told.create((5000..5040).map(sample::nth)).unwrap();
+    assert!(wait_until(LIMIT, || {
+        daemon
+            .client(["dump", "external", "--json"])
+            .unwrap()
+            .lines()
+            .count()
+            == 40
+    }));
+    check("dump", &["dump", "external", "--json"]);
+    let taken = check("role", &["role", "primary", "--json"]);
+    assert!(taken.contains("\"outcome\":\"done\""), "{taken}");
+    let report = check("stats", &["stats", "--json"]);
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["commits"]["last"]["committed"], 40, "{report}");
+    assert_eq!(report["commits"]["count"], 1);
+    assert_eq!(report["peer"]["state"], "alive");
+    assert!(
+        report["bulks"]["sent"]["entries"].as_u64() >= Some(40),
+        "{report}"
+    );
     numbers.stop();
 }
 

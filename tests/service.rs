@@ -222,7 +222,11 @@ fn a_role_is_told_and_taken() {
     assert!(role().starts_with("unknown for "), "{}", role());
     assert_eq!(daemon.client(["role", "primary"]).unwrap(), "");
     assert!(role().starts_with("primary for "), "{}", role());
-    assert!(role().ends_with(" s, by role\n"), "{}", role());
+    assert!(
+        role().contains(" s, since 20") && role().ends_with(", by role\n"),
+        "{}",
+        role()
+    );
     let log = daemon.messages();
     for words in [
         "becoming primary",

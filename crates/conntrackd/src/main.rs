@@ -32,6 +32,8 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
+use control::Request;
+
 use cli::{Call, Invocation, Verb};
 use log::{Level, complain};
 
@@ -65,6 +67,10 @@ fn carry_out(call: &Call) -> ExitCode {
             verbs::become_role(socket, role, timeout, json)
         }),
         Verb::Ready => with_socket(config, |socket| verbs::ready(socket, json)),
+        Verb::Dump(dump) => match dump {
+            Some(dump) => ask(Request::dump(dump).number(), config),
+            None => ExitCode::FAILURE,
+        },
         Verb::Stats(page) => with_socket(config, |socket| verbs::stats(socket, page, json)),
     }
 }

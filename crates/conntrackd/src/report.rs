@@ -7,7 +7,8 @@ use control::json::{self, ReadyReport, RoleReport};
 use control::report::Report;
 use control::request::{Dump, Format, Page, Side, Table};
 use control::stats::{self, LinkStats, RuntimeStats, Shell, Transport};
-use control::xml;
+use control::talkers::Talkers;
+use control::{jsonl, xml};
 use ctnetlink::request::DumpFilter;
 use ctnetlink::{Reply, parse};
 use engine::snapshot::{InternalStats, QueueStats};
@@ -39,7 +40,9 @@ pub(crate) fn report(driver: &Driver) -> Report {
     with_stats(driver, |snapshot, shell| {
         let role = role_report(driver, now, None);
         let replication = engine.replication(now);
-        Report::new(role, engine.readiness(now), replication, snapshot, shell)
+        let operations = engine.operations(now);
+        let readiness = engine.readiness(now);
+        Report::new(role, readiness, replication, &operations, snapshot, shell)
     })
 }
 
@@ -65,7 +68,7 @@ pub(crate) fn role(driver: &Driver, outcome: Option<Outcome>) -> Vec<u8> {
 fn role_report(driver: &Driver, now: Instant, outcome: Option<Outcome>) -> RoleReport {
     let state = driver.engine.role();
     let passed = now.saturating_duration_since(state.since);
-    RoleReport::new(&state, passed, outcome)
+    RoleReport::new(&state, passed, outcome, now_s())
 }
 
 /// Whether this node could take over now.
@@ -91,6 +94,7 @@ pub(crate) fn dump(driver: &Driver, dump: Dump, cursor: u64, out: &mut Vec<u8>) 
                         dump::flow(out, &dumped.entry, dump.side, lifetime(dumped), now_s);
                     }
                     Format::Xml => xml::flow(out, &dumped.entry, dump.side, now_s),
+                    Format::Json => jsonl::flow(out, &dumped.entry, Some(lifetime(dumped))),
                 },
             )
         }
@@ -101,9 +105,29 @@ pub(crate) fn dump(driver: &Driver, dump: Dump, cursor: u64, out: &mut Vec<u8>) 
             &mut |dumped| match dump.format {
                 Format::Plain => dump::expectation(out, &dumped.entry, lifetime(dumped)),
                 Format::Xml => xml::expectation(out, &dumped.entry),
+                Format::Json => {
+                    jsonl::expectation(out, &dumped.entry, Some(lifetime(dumped)));
+                }
             },
         ),
     }
+}
+
+/// Counts entries from `cursor` on. Returns where to go on.
+pub(crate) fn talkers(
+    driver: &Driver,
+    side: Side,
+    cursor: u64,
+    talkers: &mut Talkers,
+) -> Option<u64> {
+    let side = match side {
+        Side::Internal => engine::Side::Internal,
+        Side::External => engine::Side::External,
+    };
+    let engine = &driver.engine;
+    engine.flows(side, cursor, DUMP_ENTRIES, &mut |dumped| {
+        talkers.add(&dumped.entry);
+    })
 }
 
 /// Whether this listing is one of the kernel's table: there is no internal cache to list.
@@ -126,12 +150,16 @@ pub(crate) fn kernel_request(table: Table) -> Vec<u8> {
 }
 
 /// Appends the entries of a datagram of the kernel. Returns whether more will come.
-pub(crate) fn kernel_entries(datagram: &[u8], out: &mut Vec<u8>) -> bool {
+pub(crate) fn kernel_entries(datagram: &[u8], format: Format, out: &mut Vec<u8>) -> bool {
     let now_s = now_s();
     for message in ctnetlink::messages(datagram) {
         let Ok(message) = message else { return false };
         match parse::reply(&message) {
+            Ok(Reply::Flow(flow)) if format == Format::Json => jsonl::flow(out, &flow, None),
             Ok(Reply::Flow(flow)) => dump::kernel_flow(out, &flow, now_s),
+            Ok(Reply::Expectation(expectation)) if format == Format::Json => {
+                jsonl::expectation(out, &expectation, None);
+            }
             Ok(Reply::Expectation(expectation)) => dump::kernel_expectation(out, &expectation),
             Ok(Reply::Done { .. } | Reply::Verdict { .. }) => return false,
             Ok(Reply::Other) | Err(_) => {}

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::json;
-use control::request::{Answer, Request, Table};
+use control::request::{Answer, Dump, Request};
+use control::talkers::Talkers;
 use ctnetlink::socket::{Received, RequestSocket};
-use engine::Command;
+use engine::{Command, RoleCause};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -105,7 +106,9 @@ async fn client(shared: Shared, mut stream: UnixStream) -> io::Result<()> {
             let _ = ended.await;
         }
         Answer::Become(role) => {
-            let ended = shared.borrow_mut().command(Command::Become(role));
+            let ended = shared
+                .borrow_mut()
+                .command(Command::Become(role, RoleCause::Role));
             let Ok(outcome) = ended.await else {
                 return Ok(());
             };
@@ -129,7 +132,7 @@ async fn client(shared: Shared, mut stream: UnixStream) -> io::Result<()> {
             write(&mut stream, &text).await?;
         }
         Answer::Dump(dump) if report::is_of_kernel(&shared.borrow(), dump) => {
-            kernel_table(&mut stream, dump.table).await?;
+            kernel_table(&mut stream, dump).await?;
         }
         Answer::Dump(dump) => {
             let mut cursor = Some(0);
@@ -140,6 +143,14 @@ async fn client(shared: Shared, mut stream: UnixStream) -> io::Result<()> {
                 write(&mut stream, &text).await?;
                 yield_now().await;
             }
+        }
+        Answer::Talkers(side) => {
+            let (mut talkers, mut cursor) = (Talkers::default(), Some(0));
+            while let Some(from) = cursor {
+                cursor = report::talkers(&shared.borrow(), side, from, &mut talkers);
+                yield_now().await;
+            }
+            write(&mut stream, &json::line(&talkers.report())).await?;
         }
         Answer::Kill => {
             let signals = Rc::clone(&shared.borrow().signals);
@@ -153,9 +164,9 @@ async fn client(shared: Shared, mut stream: UnixStream) -> io::Result<()> {
 }
 
 /// Lists the kernel's table through a socket of its own; the kernel waits for us, and we for the client.
-async fn kernel_table(stream: &mut UnixStream, table: Table) -> io::Result<()> {
+async fn kernel_table(stream: &mut UnixStream, dump: Dump) -> io::Result<()> {
     let socket = RequestSocket::open()?;
-    socket.send(&report::kernel_request(table))?;
+    socket.send(&report::kernel_request(dump.table))?;
     let fd = readable(socket.as_fd())?;
     let (mut buffer, mut text) = (vec![0; report::DUMP_PIECE_LEN], Vec::new());
     let mut more = true;
@@ -164,7 +175,8 @@ async fn kernel_table(stream: &mut UnixStream, table: Table) -> io::Result<()> {
         match socket.receive(&mut buffer)? {
             Received::Data(len) => {
                 text.clear();
-                more = report::kernel_entries(buffer.get(..len).unwrap_or_default(), &mut text);
+                let datagram = buffer.get(..len).unwrap_or_default();
+                more = report::kernel_entries(datagram, dump.format, &mut text);
                 write(stream, &text).await?;
             }
             Received::Overrun => return Err(io::ErrorKind::Interrupted.into()),

@@ -25,10 +25,15 @@ pub(crate) fn role(socket: &Path, json: bool) -> ExitCode {
     match ask::<RoleReport>(socket, Request::Role, None, json) {
         Ok(Some(report)) => {
             let doing = if report.settled { "" } else { ", not settled" };
-            let (seconds, cause) = (report.for_s, report.cause);
+            let since = jiff::Timestamp::from_second(report.since_s.try_into().unwrap_or_default())
+                .unwrap_or_default()
+                .to_zoned(jiff::tz::TimeZone::system());
             say(&format!(
-                "{} for {seconds} s, by {cause}{doing}",
-                report.role
+                "{} for {} s, since {}, by {}{doing}",
+                report.role,
+                report.for_s,
+                since.strftime("%F %T"),
+                report.cause,
             ))
         }
         Ok(None) => ExitCode::SUCCESS,
@@ -114,11 +119,11 @@ pub(crate) fn stats(socket: &Path, page: Option<Page>, json: bool) -> ExitCode {
 fn part(mut report: Map<String, Value>, page: Option<Page>) -> Map<String, Value> {
     let keys: &[&str] = match page {
         None | Some(Page::General) => return report,
-        Some(Page::Network) => &["receive", "links"],
-        Some(Page::Cache) => &["internal", "external"],
+        Some(Page::Network) => &["receive", "links", "peer"],
+        Some(Page::Cache) => &["internal", "external", "commits"],
         Some(Page::Runtime) => &["process", "kernel"],
         Some(Page::Link) => &["links"],
-        Some(Page::ResendQueue) => &["queues", "replication"],
+        Some(Page::ResendQueue) => &["queues", "replication", "bulks", "work"],
         Some(Page::Queue) => &["queues"],
         Some(Page::Process) => &["process"],
         Some(Page::Expectations) => &["internal_expectations", "external_expectations"],

@@ -210,7 +210,7 @@ fn layer4(out: &mut Vec<u8>, tuple: &Tuple) {
     }
 }
 
-fn expectation_body(out: &mut Vec<u8>, expectation: &Expectation) {
+pub(crate) fn expectation_body(out: &mut Vec<u8>, expectation: &Expectation) {
     put!(out, "proto={}", expectation.tuple.proto);
     for (prefix, tuple) in [
         ("", &expectation.tuple),

@@ -13,6 +13,8 @@ pub struct RoleReport {
     pub role: String,
     /// Seconds since it became that.
     pub for_s: u64,
+    /// When it became that, in seconds since 1970.
+    pub since_s: u64,
     /// What made it that: `start`, `role`, or one of the old commands.
     pub cause: String,
     /// Grows with each change; the larger of two answers is the newer.
@@ -25,9 +27,10 @@ pub struct RoleReport {
 }
 
 impl RoleReport {
-    /// The role after `passed`, the time since it was taken. `outcome`: of a change that was asked for.
+    /// The role after `passed`, the time since it was taken. `outcome`: of a change that was asked for. `now_s`: the time in
+    /// seconds since 1970.
     #[must_use]
-    pub fn new(state: &RoleState, passed: Duration, outcome: Option<Outcome>) -> Self {
+    pub fn new(state: &RoleState, passed: Duration, outcome: Option<Outcome>, now_s: u64) -> Self {
         let outcome = outcome.map(|outcome| match outcome {
             Outcome::Done => "done",
             Outcome::Superseded => "superseded",
@@ -35,6 +38,7 @@ impl RoleReport {
         Self {
             role: state.role.to_string(),
             for_s: passed.as_secs(),
+            since_s: now_s.saturating_sub(passed.as_secs()),
             cause: state.cause.to_string(),
             generation: state.generation,
             settled: state.is_settled,

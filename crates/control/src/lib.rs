@@ -4,8 +4,8 @@
 //! Nothing here opens a socket, asks a clock or holds state; a dump is rendered one entry at a time, so
 //! that a table of any size needs no memory.
 //!
-//! Reading order: [`request`], [`stats`], [`dump`], [`xml`], [`statslog`],
-//! [`json`], [`report`], [`metrics`].
+//! Reading order: [`request`], [`stats`], [`dump`], [`xml`], [`jsonl`],
+//! [`statslog`], [`json`], [`report`], [`operations`], [`metrics`], [`talkers`].
 
 #![forbid(unsafe_code)]
 
@@ -20,12 +20,15 @@ macro_rules! put {
 mod bytes;
 pub mod dump;
 pub mod json;
+pub mod jsonl;
 pub mod metrics;
 mod names;
+pub mod operations;
 pub mod report;
 pub mod request;
 pub mod stats;
 pub mod statslog;
+pub mod talkers;
 pub mod xml;
 
 pub use request::{Answer, Dump, Format, Page, Request, Side, Table};

@@ -40,6 +40,7 @@ pub fn page(report: &Report, exposition: Exposition) -> Vec<u8> {
         exposition,
     };
     page.node(report);
+    page.operations(report);
     page.caches(report);
     page.kernel(report);
     page.peer(report);
@@ -96,6 +97,52 @@ impl Page {
             );
             self.sample("acknowledgement_seconds", &[("quantile", "0.5")], p50);
             self.sample("acknowledgement_seconds", &[("quantile", "0.99")], p99);
+        }
+    }
+
+    /// Commits, bulks, and whether the peer is there.
+    fn operations(&mut self, report: &Report) {
+        let Some(peer) = &report.peer else {
+            return;
+        };
+        self.gauge("peer_alive", "Whether the peer is to be heard.");
+        self.sample("peer_alive", &[], u64::from(peer.state == "alive"));
+        if let Some(heard) = peer.heard_s {
+            self.gauge("peer_heard_seconds", "Time since the peer was heard last.");
+            self.sample("peer_heard_seconds", &[], heard);
+        }
+        let bulks = [
+            ("sent", report.bulks.sent),
+            ("received", report.bulks.received),
+        ];
+        let bulks: Vec<_> = bulks
+            .into_iter()
+            .filter_map(|(direction, bulk)| Some(([("direction", direction)], bulk?)))
+            .collect();
+        self.gauge("bulk_entries", "Entries of the last bulk.");
+        for (labels, bulk) in &bulks {
+            self.sample("bulk_entries", labels, bulk.entries);
+        }
+        self.gauge("bulk_age_seconds", "Time since the last bulk has ended.");
+        for (labels, bulk) in &bulks {
+            self.sample("bulk_age_seconds", labels, bulk.ago_s);
+        }
+        self.counter("commits", "Commits that have ended.");
+        self.total("commits", &[], report.commits.count);
+        if let Some(last) = report.commits.last {
+            self.gauge("commit_duration_seconds", "How long the last commit took.");
+            self.sample("commit_duration_seconds", &[], last.took_s);
+        }
+        self.counter(
+            "commit_refused",
+            "Entries that the kernel has refused in commits, by reason.",
+        );
+        for refused in &report.commits.refused {
+            self.total(
+                "commit_refused",
+                &[("reason", refused.reason.as_str())],
+                refused.count,
+            );
         }
     }
 

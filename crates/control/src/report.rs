@@ -1,4 +1,4 @@
-//! All statistics as one JSON object; the schema is `docs/schemas/stats.schema.json`.
+//! All statistics as one JSON object; the schema is `docs/json-schema/stats.schema.json`.
 //!
 //! Keys end in their unit. What a mode does not have is absent.
 
@@ -8,10 +8,11 @@ use engine::snapshot::{
     BypassStats, CacheStats, ExternalStats, InjectStats, InternalStats, KernelStats, QueueStats,
     ReceiveStats, Replication,
 };
-use engine::{Readiness, Snapshot};
+use engine::{Operations, Readiness, Snapshot};
 use serde::{Deserialize, Serialize};
 
 use crate::json::{ReadyReport, RoleReport};
+use crate::operations::{BulksReport, CommitsReport, PeerReport, WorkReport};
 use crate::stats::{LinkStats, Shell, Transport};
 
 /// Everything countable, at one moment.
@@ -24,6 +25,18 @@ pub struct Report {
     /// How far the peer is behind; only where there is one to replicate to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replication: Option<ReplicationReport>,
+    /// Whether the peer is there; only where there is one to replicate to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<PeerReport>,
+    /// Bulks that have ended.
+    #[serde(default)]
+    pub bulks: BulksReport,
+    /// Commits.
+    #[serde(default)]
+    pub commits: CommitsReport,
+    /// What is under way.
+    #[serde(default)]
+    pub work: WorkReport,
     /// The own kernel's connections.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub internal: Option<CacheReport>,
@@ -191,6 +204,7 @@ impl Report {
         role: RoleReport,
         readiness: Readiness,
         replication: Replication,
+        operations: &Operations,
         snapshot: &Snapshot,
         shell: &Shell<'_>,
     ) -> Self {
@@ -199,6 +213,10 @@ impl Report {
             role,
             ready: ReadyReport::new(readiness),
             replication: replicates.then(|| replication.into()),
+            peer: replicates.then(|| operations.into()),
+            bulks: operations.into(),
+            commits: operations.into(),
+            work: operations.into(),
             internal: snapshot.internal.map(Into::into),
             external: snapshot.external.map(Into::into),
             internal_expectations: snapshot.internal_expectations.map(Into::into),

@@ -90,6 +90,18 @@ pub enum Request {
     Ready = 4100,
     /// `stats --json`.
     Report = 4101,
+    /// `dump internal --json`.
+    DumpInternalJson = 4112,
+    /// `dump external --json`.
+    DumpExternalJson = 4113,
+    /// `dump internal expect --json`.
+    DumpInternalExpectationsJson = 4114,
+    /// `dump external expect --json`.
+    DumpExternalExpectationsJson = 4115,
+    /// Who has the most entries in the internal cache.
+    TalkersInternal = 4116,
+    /// Who has the most entries in the external cache.
+    TalkersExternal = 4117,
 }
 
 /// A page of statistics.
@@ -140,6 +152,8 @@ pub enum Format {
     Plain,
     /// An element on a line.
     Xml,
+    /// An object on a line.
+    Json,
 }
 
 /// A listing of a cache.
@@ -170,6 +184,8 @@ pub enum Answer {
     Ready,
     /// All statistics, for programs.
     Report,
+    /// Who has the most entries.
+    Talkers(Side),
     /// The daemon ends.
     Kill,
     /// Nothing.
@@ -178,7 +194,7 @@ pub enum Answer {
 
 impl Request {
     /// All requests, by number.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 46] = [
         Self::FlushKernel,
         Self::ResyncFromKernel,
         Self::DumpInternal,
@@ -219,6 +235,12 @@ impl Request {
         Self::BecomeFault,
         Self::Ready,
         Self::Report,
+        Self::DumpInternalJson,
+        Self::DumpExternalJson,
+        Self::DumpInternalExpectationsJson,
+        Self::DumpExternalExpectationsJson,
+        Self::TalkersInternal,
+        Self::TalkersExternal,
     ];
 
     /// What a client sent; `None` for a number that means nothing.
@@ -251,6 +273,27 @@ impl Request {
         }
     }
 
+    /// The request for a listing.
+    #[must_use]
+    pub const fn dump(dump: Dump) -> Self {
+        use Format::{Json, Plain, Xml};
+        use Side::{External, Internal};
+        match (dump.side, dump.table, dump.format) {
+            (Internal, Table::Flows, Plain) => Self::DumpInternal,
+            (Internal, Table::Flows, Xml) => Self::DumpInternalXml,
+            (Internal, Table::Flows, Json) => Self::DumpInternalJson,
+            (External, Table::Flows, Plain) => Self::DumpExternal,
+            (External, Table::Flows, Xml) => Self::DumpExternalXml,
+            (External, Table::Flows, Json) => Self::DumpExternalJson,
+            (Internal, Table::Expectations, Plain) => Self::DumpInternalExpectations,
+            (Internal, Table::Expectations, Xml) => Self::DumpInternalExpectationsXml,
+            (Internal, Table::Expectations, Json) => Self::DumpInternalExpectationsJson,
+            (External, Table::Expectations, Plain) => Self::DumpExternalExpectations,
+            (External, Table::Expectations, Xml) => Self::DumpExternalExpectationsXml,
+            (External, Table::Expectations, Json) => Self::DumpExternalExpectationsJson,
+        }
+    }
+
     /// The number on the socket.
     #[must_use]
     pub const fn number(self) -> u32 {
@@ -260,7 +303,7 @@ impl Request {
     /// What it needs.
     #[must_use]
     pub fn answer(self) -> Answer {
-        use Format::{Plain, Xml};
+        use Format::{Json, Plain, Xml};
         use Side::{External, Internal};
         let flows = |side, format| {
             Answer::Dump(Dump {
@@ -313,6 +356,12 @@ impl Request {
             Self::DumpExternalExpectations => expectations(External, Plain),
             Self::DumpInternalExpectationsXml => expectations(Internal, Xml),
             Self::DumpExternalExpectationsXml => expectations(External, Xml),
+            Self::DumpInternalJson => flows(Internal, Json),
+            Self::DumpExternalJson => flows(External, Json),
+            Self::DumpInternalExpectationsJson => expectations(Internal, Json),
+            Self::DumpExternalExpectationsJson => expectations(External, Json),
+            Self::TalkersInternal => Answer::Talkers(Internal),
+            Self::TalkersExternal => Answer::Talkers(External),
             Self::Statistics => Answer::Statistics(Page::General),
             Self::StatisticsNetwork => Answer::Statistics(Page::Network),
             Self::StatisticsCache => Answer::Statistics(Page::Cache),
@@ -339,6 +388,7 @@ mod tests {
         expected.extend(16..=26);
         expected.extend(28..=48);
         expected.extend(4096..=4101);
+        expected.extend(4112..=4117);
         assert_eq!(known, expected);
         for number in known {
             assert_eq!(Request::from_number(number).unwrap().number(), number);
@@ -356,6 +406,18 @@ mod tests {
             Request::FlushBothCaches.answer(),
             Answer::Command(Command::FlushCaches(Caches::Both))
         );
+    }
+
+    #[test]
+    fn each_listing_has_a_request_that_asks_for_it() {
+        let mut dumps = 0;
+        for request in Request::ALL {
+            if let Answer::Dump(dump) = request.answer() {
+                assert_eq!(Request::dump(dump), request);
+                dumps += 1;
+            }
+        }
+        assert_eq!(dumps, 12);
     }
 
     #[test]

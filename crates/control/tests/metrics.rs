@@ -5,9 +5,14 @@ use control::report::Report;
 
 /// A node of a pair, as `conntrackd stats --json` tells it.
 const REPORT: &str = r#"{
-  "role": {"role": "primary", "for_s": 12, "cause": "role", "generation": 3, "settled": true},
+  "role": {"role": "primary", "for_s": 12, "since_s": 1700000000, "cause": "role", "generation": 3, "settled": true},
   "ready": {"ready": true, "reason": "this node forwards"},
   "replication": {"at_risk": 5, "lag_s": 0.25, "p50_s": 0.002, "p99_s": 0.5},
+  "peer": {"state": "alive", "heard_s": 0.5},
+  "bulks": {"sent": {"entries": 100, "took_s": 0.25, "ago_s": 9.0}},
+  "commits": {"count": 2, "last": {"committed": 90, "refused": 3, "interrupted": false, "took_s": 0.125, "ago_s": 3.5},
+    "refused": [{"errno": 28, "reason": "No space left on device", "count": 3, "samples": ["tcp 6 src=10.0.0.1 dst=10.0.0.2"]}]},
+  "work": {"bulk": {"done": 1, "total": 2, "running_s": 0.5}},
   "internal": {"kind": "cache", "active": 100, "total": 101, "created": 200, "create_failed": 1, "no_space": 1,
     "updated": 300, "update_failed": 0, "destroyed": 100, "destroy_failed": 0},
   "external": {"kind": "inject", "created": 7, "create_failed": 2, "updated": 8, "update_failed": 0,
@@ -100,6 +105,11 @@ fn labels_tell_what_is_meant_and_are_escaped() {
         "conntrackd_cache_changes_total{cache=\"external\",table=\"flows\",change=\"update\"} 8",
         "conntrackd_cache_failures_total{cache=\"external\",table=\"flows\",change=\"create\"} 2",
         "conntrackd_malformed_messages_total{reason=\"size\"} 6",
+        "conntrackd_peer_alive 1",
+        "conntrackd_bulk_entries{direction=\"sent\"} 100",
+        "conntrackd_commits_total 2",
+        "conntrackd_commit_duration_seconds 0.125",
+        "conntrackd_commit_refused_total{reason=\"No space left on device\"} 3",
         "conntrackd_queue_messages{queue=\"resend\"} 4",
         "conntrackd_link_sent_bytes_total{interface=\"et\\\"h2\",transport=\"udp\"} 1000",
     ] {

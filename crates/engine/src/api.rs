@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use flow::{Flow, FlowFilter};
 
 use crate::notice::Notice;
-use crate::role::Role;
+use crate::role::{Role, RoleCause};
 
 /// A dedicated link, by its position in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -257,7 +257,7 @@ pub enum Command {
     /// Become this, with all that it takes: a primary commits, empties the external caches and sends everything;
     /// a backup or faulty node schedules a purge, a backup also asks for everything. The newest counts: it ends a
     /// commit that an older one began. Done when the node may take traffic, or at once for the others.
-    Become(Role),
+    Become(Role, RoleCause),
 }
 
 /// How a command has ended.

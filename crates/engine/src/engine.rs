@@ -37,6 +37,7 @@ use crate::session::Session;
 use crate::session::receive::Receiver;
 use crate::snapshot::{BypassStats, KernelStats};
 use crate::wheel::Wheel;
+use crate::work::Commits;
 use output::Action;
 
 pub use report::{Dumped, Side};
@@ -59,6 +60,7 @@ pub struct Engine {
     bypass_expectations: BypassStats,
     refresh: Option<Refresh>,
     commit: Option<Commit>,
+    commits: Commits,
     inject: Option<Inject>,
     flush: Flush,
     dump: Dump,
@@ -120,6 +122,7 @@ impl Engine {
                 }
             }),
             commit: None,
+            commits: Commits::default(),
             inject: None,
             flush: Flush::new(),
             dump: Dump::new(),

@@ -29,6 +29,7 @@ pub mod role;
 mod session;
 pub mod snapshot;
 mod wheel;
+pub mod work;
 
 pub use api::{
     Caches, ClientId, Command, KernelSocket, LinkId, LinkState, LiveSettings, Mode, NativeSettings,
@@ -38,5 +39,6 @@ pub use api::{
 pub use engine::{Dumped, Engine, Side};
 pub use lag::Percentiles;
 pub use notice::{Level, Notice};
-pub use role::{Readiness, Role};
+pub use role::{Readiness, Role, RoleCause};
 pub use snapshot::Snapshot;
+pub use work::Operations;

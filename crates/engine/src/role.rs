@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::api::ClientId;
+use crate::work::{End, PeerState};
 
 /// What this node is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub enum RoleCause {
     Start,
     /// It was told by name.
     Role,
+    /// keepalived told it.
+    Keepalived,
     /// A commit (`-c`).
     Commit,
     /// A scheduled purge (`-t`).
@@ -51,6 +54,7 @@ impl fmt::Display for RoleCause {
         f.write_str(match self {
             Self::Start => "start",
             Self::Role => "role",
+            Self::Keepalived => "keepalived",
             Self::Commit => "commit (-c)",
             Self::Purge => "purge (-t)",
             Self::ResyncRequest => "resync request (-n)",
@@ -232,6 +236,8 @@ pub(crate) struct Progress {
     /// End of the window under way and the number of entries at its start.
     watch: Option<(Instant, u64)>,
     is_complete: bool,
+    /// When the last bulk that was asked for was complete.
+    pub(crate) last: Option<End>,
 }
 
 impl Progress {
@@ -246,6 +252,7 @@ impl Progress {
             window,
             watch: None,
             is_complete: false,
+            last: None,
         }
     }
 
@@ -270,8 +277,20 @@ impl Progress {
         };
         if entries.saturating_sub(before) <= GROWTH_MIN.max(entries / GROWTH_PART) {
             self.is_complete = true;
+            // The last window has shown that it was over.
+            let took = now.saturating_duration_since(self.since);
+            self.last = Some((now, took.saturating_sub(self.window), entries));
         } else {
             self.watch = Some((now + self.window, entries));
+        }
+    }
+
+    /// Whether the peer is to be heard. `heard`: when it last said something.
+    pub(crate) fn peer(&self, now: Instant, heard: Option<Instant>) -> PeerState {
+        match heard {
+            None => PeerState::Unheard,
+            Some(at) if now.saturating_duration_since(at) >= self.patience => PeerState::Silent,
+            Some(_) => PeerState::Alive,
         }
     }
 

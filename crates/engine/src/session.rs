@@ -19,6 +19,7 @@ use crate::lag::Lag;
 use crate::links::Links;
 use crate::queue::{Element, Entry, Queue, Queues};
 use crate::snapshot::{QueueStats, ReceiveStats, Replication, ResendElement};
+use crate::work::{End, Work};
 use bulk::Bulk;
 use trust::Trust;
 
@@ -97,6 +98,8 @@ pub(crate) struct Session {
     pub(crate) heard_at: Option<Instant>,
     alive_at: Option<Instant>,
     bulk: Option<Bulk>,
+    /// The last one that has ended.
+    pub(crate) last_bulk: Option<End>,
     options: EncodeOptions,
     pub(crate) stats: ReceiveStats,
     /// Messages that fit no datagram.
@@ -148,6 +151,7 @@ impl Session {
             heard_at: None,
             alive_at: speaks.then(|| now + ALIVE),
             bulk: None,
+            last_bulk: None,
             options: EncodeOptions {
                 timeout: settings.commit_timeout_s.is_none(),
                 window_scale: settings.tcp_window_tracking,
@@ -292,6 +296,11 @@ impl Session {
         let bulk = self.bulk.as_ref().and_then(Bulk::resumes_at);
         let all = [self.alive_at, bulk, self.heals_at()];
         all.into_iter().flatten().min()
+    }
+
+    /// How far the sending of everything is. `total`: entries to send.
+    pub(crate) fn bulk_work(&self, total: u64, now: Instant) -> Option<Work> {
+        self.bulk.as_ref().map(|bulk| bulk.work(total, now))
     }
 
     /// Whether the sending of everything is under way.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::{Node, ORIGINS, answer, flow, requests, settings};
 use ctnetlink::{EventKind, Header, emit, messages, parse, uapi};
 use engine::api::ExternalMode;
-use engine::{ClientId, Command, KernelSocket, Mode, Notice, Role, Scope};
+use engine::{ClientId, Command, KernelSocket, Mode, Notice, Role, RoleCause, Scope};
 use flow::{Flow, Key};
 use syncwire::{Change, Kind};
 
@@ -195,8 +195,11 @@ fn a_new_primary_tells_what_was_injected() {
     inject(&mut node, 500, 1);
     read(&mut node, &[flow(1)]);
     node.kernel.clear();
-    node.engine
-        .handle_command(node.now, ClientId(9), Command::Become(Role::Primary));
+    node.engine.handle_command(
+        node.now,
+        ClientId(9),
+        Command::Become(Role::Primary, RoleCause::Role),
+    );
     show(&mut node, &[flow(1)]);
     assert_eq!(told(&mut node), [Kind::Flow(Change::New)]);
     assert_eq!(node.internal(), 1);

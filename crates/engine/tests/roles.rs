@@ -8,7 +8,8 @@ use common::{FTFW, Node, ORIGINS, answer, flow, requests, seen, settings};
 use ctnetlink::EventKind;
 use engine::api::{LinkState, Settings};
 use engine::{
-    ClientId, Command, KernelSocket, LinkId, Mode, Notice, Outcome, Output, Readiness, Role, Scope,
+    ClientId, Command, KernelSocket, LinkId, Mode, Notice, Outcome, Output, Readiness, Role,
+    RoleCause, Scope,
 };
 use syncwire::{Change, Flags, Kind};
 
@@ -44,7 +45,11 @@ fn kernel_takes_all(node: &mut Node) {
 #[test]
 fn a_primary_has_committed_before_it_is_ready_then_tells_everything() {
     let mut node = backup();
-    told(&mut node, 1, Command::Become(Role::Primary));
+    told(
+        &mut node,
+        1,
+        Command::Become(Role::Primary, RoleCause::Role),
+    );
     node.datagrams();
     assert_eq!(role(&node), Role::Primary);
     assert_eq!(readiness(&node), Readiness::Committing);
@@ -71,7 +76,11 @@ fn a_primary_has_committed_before_it_is_ready_then_tells_everything() {
 fn who_asks_twice_for_a_role_waits_for_the_same_end() {
     let mut node = backup();
     for client in 1..=3 {
-        told(&mut node, client, Command::Become(Role::Primary));
+        told(
+            &mut node,
+            client,
+            Command::Become(Role::Primary, RoleCause::Role),
+        );
     }
     node.datagrams();
     assert_eq!(node.kernel.len(), 1, "one commit");
@@ -85,9 +94,13 @@ fn who_asks_twice_for_a_role_waits_for_the_same_end() {
 #[test]
 fn the_newest_role_wins_and_the_older_one_hears_so() {
     let mut node = backup();
-    told(&mut node, 1, Command::Become(Role::Primary));
+    told(
+        &mut node,
+        1,
+        Command::Become(Role::Primary, RoleCause::Role),
+    );
     node.datagrams();
-    told(&mut node, 2, Command::Become(Role::Backup));
+    told(&mut node, 2, Command::Become(Role::Backup, RoleCause::Role));
     let sent: Vec<_> = node.datagrams().iter().flat_map(|d| seen(d)).collect();
     assert_eq!(
         node.done,
@@ -103,7 +116,11 @@ fn the_newest_role_wins_and_the_older_one_hears_so() {
         "a backup asks for everything: {sent:?}"
     );
     // Back again before the kernel has answered: the commit is made anew, from its start.
-    told(&mut node, 3, Command::Become(Role::Primary));
+    told(
+        &mut node,
+        3,
+        Command::Become(Role::Primary, RoleCause::Role),
+    );
     node.datagrams();
     kernel_takes_all(&mut node);
     node.datagrams();
@@ -119,7 +136,11 @@ fn a_commit_of_the_old_kind_serves_a_primary_too() {
     let mut node = backup();
     told(&mut node, 1, Command::Commit(Scope::All));
     node.datagrams();
-    told(&mut node, 2, Command::Become(Role::Primary));
+    told(
+        &mut node,
+        2,
+        Command::Become(Role::Primary, RoleCause::Role),
+    );
     node.datagrams();
     assert_eq!(node.kernel.len(), 1);
     kernel_takes_all(&mut node);
@@ -134,13 +155,17 @@ fn a_return_in_time_keeps_what_the_purge_would_have_deleted() {
         purge_timeout: Duration::from_secs(2),
         ..settings(FTFW)
     });
-    told(&mut node, 1, Command::Become(Role::Backup));
-    told(&mut node, 2, Command::Become(Role::Primary));
+    told(&mut node, 1, Command::Become(Role::Backup, RoleCause::Role));
+    told(
+        &mut node,
+        2,
+        Command::Become(Role::Primary, RoleCause::Role),
+    );
     node.datagrams();
     node.wait(Duration::from_secs(3));
     node.datagrams();
     assert!(!node.notices.contains(&Notice::PurgingKernel));
-    told(&mut node, 3, Command::Become(Role::Fault));
+    told(&mut node, 3, Command::Become(Role::Fault, RoleCause::Role));
     node.datagrams();
     node.wait(Duration::from_secs(3));
     node.datagrams();
@@ -165,7 +190,7 @@ fn the_old_commands_show_in_the_role() {
 #[test]
 fn a_backup_is_ready_when_the_peers_entries_have_stopped_coming() {
     let mut node = Node::new(settings(FTFW));
-    told(&mut node, 1, Command::Become(Role::Backup));
+    told(&mut node, 1, Command::Become(Role::Backup, RoleCause::Role));
     node.datagrams();
     assert_eq!(readiness(&node), Readiness::Awaiting);
     let mut seq = 1;
@@ -185,7 +210,7 @@ fn a_backup_is_ready_when_the_peers_entries_have_stopped_coming() {
 #[test]
 fn without_a_peer_or_a_link_there_is_nothing_to_wait_for() {
     let mut node = Node::new(settings(Mode::Notrack));
-    told(&mut node, 1, Command::Become(Role::Backup));
+    told(&mut node, 1, Command::Become(Role::Backup, RoleCause::Role));
     assert!(!readiness(&node).is_ready());
     node.wait(Duration::from_secs(3));
     assert_eq!(readiness(&node), Readiness::NoPeer);
@@ -204,7 +229,11 @@ fn without_a_peer_or_a_link_there_is_nothing_to_wait_for() {
 #[test]
 fn what_the_kernel_tells_of_a_commit_during_a_bulk_is_told_on() {
     let mut node = backup();
-    told(&mut node, 1, Command::Become(Role::Primary));
+    told(
+        &mut node,
+        1,
+        Command::Become(Role::Primary, RoleCause::Role),
+    );
     node.datagrams();
     kernel_takes_all(&mut node);
     // The bulk has begun, nothing has been sent; then the last events of the commit arrive.
@@ -215,4 +244,33 @@ fn what_the_kernel_tells_of_a_commit_during_a_bulk_is_told_on() {
         told_to_peer.iter().any(|m| matches!(m.kind, Kind::Flow(_))),
         "{told_to_peer:?}"
     );
+}
+
+#[test]
+fn what_the_kernel_refuses_is_counted_by_reason_with_samples() {
+    const ENOSPC: i32 = 28;
+    let mut node = Node::new(settings(FTFW));
+    for number in 1..=5 {
+        node.data(Change::New, 0x20, number, number as u16);
+    }
+    node.datagrams();
+    node.kernel.clear();
+    told(&mut node, 1, Command::Commit(Scope::All));
+    node.datagrams();
+    let work = node.engine.operations(node.now).commit.unwrap();
+    assert_eq!((work.done, work.total), (0, 5));
+    for (position, (_, seq)) in requests(&node.kernel.pop().unwrap())
+        .into_iter()
+        .enumerate()
+    {
+        let errno = if position == 0 { 0 } else { ENOSPC };
+        answer(&mut node, KernelSocket::Commit, seq, errno);
+    }
+    node.datagrams();
+    let operations = node.engine.operations(node.now);
+    assert_eq!(operations.commit, None);
+    let last = operations.last_commit.unwrap();
+    assert_eq!((last.committed, last.refused), (1, 4));
+    let refused = &operations.refusals[&ENOSPC];
+    assert_eq!((refused.count, refused.samples.len()), (4, 3));
 }

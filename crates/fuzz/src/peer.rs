@@ -1,7 +1,7 @@
 //! Bytes of the other firewall, and of clients.
 
 use control::request::{Answer, Request};
-use engine::{ClientId, Command};
+use engine::{ClientId, Command, RoleCause};
 use syncwire::{Carrier, EncodeOptions, Split, encode, split};
 
 use crate::node::{LINK, Node, Sync};
@@ -65,7 +65,7 @@ pub fn requests(bytes: &[u8]) {
         };
         let command = match request.answer() {
             Answer::Command(command) => command,
-            Answer::Become(role) => Command::Become(role),
+            Answer::Become(role) => Command::Become(role, RoleCause::Role),
             _ => continue,
         };
         let client = ClientId(u64::try_from(number).unwrap_or(0));

@@ -7,7 +7,7 @@
 //! [`process`] (bounded and background commands), [`announce`] (addresses that move), [`traffic`] (TCP, UDP and ping whose
 //! content and gaps are checked), [`config`] (configuration texts), [`daemon`] (ours and the original behind one
 //! interface), [`listing`] (comparable lines out of listings), [`features`] (what this kernel can do),
-//! [`table`] (the kernel's table), [`sample`] (entries to fill it with), [`pair`] (two firewalls between a client and a server), [`skip`] (why a test did not run), [`limits`] (room in the kernel's table for large tests).
+//! [`schema`] (JSON against its schema), [`table`] (the kernel's table), [`sample`] (entries to fill it with), [`pair`] (two firewalls between a client and a server), [`skip`] (why a test did not run), [`limits`] (room in the kernel's table for large tests).
 
 pub mod announce;
 pub mod config;
@@ -20,6 +20,7 @@ pub mod namespace;
 pub mod pair;
 pub mod process;
 pub mod sample;
+pub mod schema;
 pub mod skip;
 pub mod table;
 pub mod traffic;

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use control::Page;
+use control::{Dump, Format, Page, Side, Table};
 use engine::Role;
 
 use super::DEFAULT_CONFIG;
@@ -29,6 +29,8 @@ pub(crate) enum Verb {
     Ready,
     /// Show statistics.
     Stats(Option<Page>),
+    /// List a cache. `None`: which one has not been said.
+    Dump(Option<Dump>),
 }
 
 /// A verb with the options that all of them take.
@@ -48,6 +50,7 @@ fn find(word: &OsStr) -> Option<Verb> {
         b"role" => Verb::Role,
         b"ready" => Verb::Ready,
         b"stats" => Verb::Stats(None),
+        b"dump" => Verb::Dump(None),
         _ => return None,
     })
 }
@@ -78,7 +81,7 @@ fn options<'a>(
     mut call: Call,
     mut args: impl Iterator<Item = &'a OsString>,
 ) -> Result<Call, String> {
-    let mut timeout = None;
+    let (mut timeout, mut format) = (None, Format::Plain);
     while let Some(arg) = args.next() {
         match (arg.as_bytes(), &call.verb) {
             (b"-C", _) => {
@@ -86,6 +89,22 @@ fn options<'a>(
             }
             (b"--json", Verb::Role | Verb::Become { .. } | Verb::Ready | Verb::Stats(_)) => {
                 call.json = true;
+            }
+            (b"--json", Verb::Dump(_)) => format = Format::Json,
+            (b"--xml", Verb::Dump(_)) => format = Format::Xml,
+            (word, Verb::Dump(None)) if side(word).is_some() => {
+                call.verb = Verb::Dump(side(word).map(|side| Dump {
+                    side,
+                    table: Table::Flows,
+                    format: Format::Plain,
+                }));
+            }
+            (b"ct", Verb::Dump(Some(_))) => {}
+            (b"expect", Verb::Dump(Some(dump))) => {
+                call.verb = Verb::Dump(Some(Dump {
+                    table: Table::Expectations,
+                    ..*dump
+                }));
             }
             (b"--timeout", Verb::Role | Verb::Become { .. }) => {
                 timeout = Some(seconds(args.next())?);
@@ -105,6 +124,8 @@ fn options<'a>(
     }
     match (&mut call.verb, timeout) {
         (Verb::Become { timeout, .. }, given) => *timeout = given,
+        (Verb::Dump(None), _) => return Err("dump needs `internal' or `external'".to_owned()),
+        (Verb::Dump(Some(dump)), _) => dump.format = format,
         (_, Some(_)) => return Err("--timeout needs a role to wait for".to_owned()),
         (_, None) => {}
     }
@@ -117,6 +138,14 @@ fn role(word: &[u8]) -> Option<Role> {
         b"primary" | b"master" => Role::Primary,
         b"backup" => Role::Backup,
         b"fault" => Role::Fault,
+        _ => return None,
+    })
+}
+
+fn side(word: &[u8]) -> Option<Side> {
+    Some(match word {
+        b"internal" => Side::Internal,
+        b"external" => Side::External,
         _ => return None,
     })
 }
@@ -166,6 +195,13 @@ mod tests {
         assert_eq!(parsed("ready").unwrap().verb, Verb::Ready);
         assert_eq!(parsed("-C /x ready").unwrap().config, PathBuf::from("/x"));
         assert_eq!(parse(&["-s".into(), "ready".into()]), None);
+        let dump = Dump {
+            side: Side::External,
+            table: Table::Expectations,
+            format: Format::Json,
+        };
+        let call = parsed("dump --json external expect").unwrap();
+        assert_eq!(call.verb, Verb::Dump(Some(dump)));
     }
 
     #[test]
@@ -181,6 +217,8 @@ mod tests {
             ),
             ("ready -C", "Missing config filename"),
             ("check --json", "Unknown option: --json"),
+            ("dump --xml", "dump needs `internal' or `external'"),
+            ("dump internal external", "Unknown option: external"),
             ("stats link cache", "Unknown option: cache"),
         ] {
             assert_eq!(parsed(line), Err(error.to_owned()), "{line}");

@@ -49,7 +49,7 @@ impl Engine {
                 self.schedule_purge();
                 false
             }
-            Command::Become(role) => self.become_role(client, role),
+            Command::Become(role, cause) => self.become_role(client, role, cause),
         };
         if let Some(inject) = &mut self.inject {
             let role = self.role.state().role;
@@ -62,12 +62,12 @@ impl Engine {
     }
 
     /// Takes a role. Returns whether the client has to wait.
-    fn become_role(&mut self, client: ClientId, role: Role) -> bool {
+    fn become_role(&mut self, client: ClientId, role: Role, cause: RoleCause) -> bool {
         if self.role.is_becoming(role) {
             self.role.wait(client);
             return true;
         }
-        let superseded = self.role.begin(role, RoleCause::Role, self.now);
+        let superseded = self.role.begin(role, cause, self.now);
         let superseded = superseded.into_iter().map(|c| (c, Outcome::Superseded));
         self.done.extend(superseded);
         self.notices.push_back(Notice::Becoming(role));
@@ -131,8 +131,10 @@ impl Engine {
 
     /// Ends a commit that has nothing left to do.
     pub(super) fn finish_commit(&mut self) {
-        if let Some(commit) = self.commit.take_if(|commit| commit.is_done()) {
+        if let Some(mut commit) = self.commit.take_if(|commit| commit.is_done()) {
             commit.report(&mut self.notices, self.now);
+            let (end, refusals) = commit.end(self.now);
+            self.commits.ended(self.now, end, refusals);
             self.done
                 .extend(commit.client().map(|client| (client, Outcome::Done)));
             if commit.is_interrupted() {

@@ -5,14 +5,16 @@ use std::time::{Duration, Instant};
 use flow::{Expectation, Flow};
 
 use super::Engine;
-use crate::api::{ExternalMode, InternalMode, Mode};
+use crate::api::{ExternalMode, InternalMode, Mode, Scope};
 use crate::cache::{Cache, Object, State};
 use crate::external::External;
+use crate::kernel::commit::Commit;
 use crate::role::{Readiness, Role, RoleState};
 use crate::session::Session;
 use crate::snapshot::{
     ExternalStats, InternalStats, QueueStats, ReceiveStats, Replication, ResendElement, Snapshot,
 };
+use crate::work::{Operations, finished};
 
 /// Which cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +95,41 @@ impl Engine {
             let entries = self.entries_of_peers();
             self.progress.readiness(now, self.heard_at(), entries)
         }
+    }
+
+    /// What is under way, and what has been done.
+    #[must_use]
+    pub fn operations(&self, now: Instant) -> Operations {
+        let heard = self.heard_at();
+        let session = self.sessions.first();
+        let internal = &self.internal;
+        let to_send = internal.flows.stats().active + internal.expectations.stats().active;
+        let to_commit = |commit: &Commit| {
+            let (mut flows, mut expectations) = (0, 0);
+            for external in &self.externals {
+                flows += external.flows.stats().active;
+                expectations += external.expectations.stats().active;
+            }
+            match commit.scope() {
+                Scope::Flows => flows,
+                Scope::Expectations => expectations,
+                Scope::All => flows + expectations,
+            }
+        };
+        let commit = self.commit.as_ref();
+        let mut operations = Operations {
+            peer: self.progress.peer(now, heard),
+            heard: heard.map(|at| now.saturating_duration_since(at)),
+            commit: commit.map(|commit| commit.work(to_commit(commit), now)),
+            bulk: session.and_then(|session| session.bulk_work(to_send, now)),
+            bulk_sent: session
+                .and_then(|s| s.last_bulk)
+                .map(|end| finished(end, now)),
+            bulk_received: self.progress.last.map(|end| finished(end, now)),
+            ..Operations::default()
+        };
+        self.commits.tell(&mut operations, now);
+        operations
     }
 
     /// How far the peers are behind, at most.

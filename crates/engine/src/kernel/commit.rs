@@ -17,6 +17,7 @@ use crate::api::{ClientId, Scope};
 use crate::cache::{Object, State};
 use crate::external::External;
 use crate::notice::Notice;
+use crate::work::{CommitEnd, Refusals, Sample, Work, refuse};
 
 /// Refused entries that are told one by one.
 const TOLD_MAX: u64 = 10;
@@ -88,6 +89,7 @@ pub(crate) struct Commit {
     flows: (u64, u64),
     expectations: (u64, u64),
     told: u64,
+    refusals: Refusals,
     is_interrupted: bool,
 }
 
@@ -114,6 +116,7 @@ impl Commit {
             flows: (0, 0),
             expectations: (0, 0),
             told: 0,
+            refusals: Refusals::new(),
             is_interrupted: false,
         }
     }
@@ -217,7 +220,11 @@ impl Commit {
     /// Tries a child again, if since its first try another one has become a possible master.
     fn next_orphan(&mut self, externals: &[External], now_s: u32) -> bool {
         if !std::mem::take(&mut self.adopted) {
-            self.flows.1 += self.orphans.drain(..).len() as u64;
+            // Their master is not there: that is what the kernel has said of each.
+            for place in std::mem::take(&mut self.orphans) {
+                self.flows.1 += 1;
+                refuse(&mut self.refusals, ENOENT, || sample_at(externals, place));
+            }
             return false;
         }
         let mut any = false;
@@ -372,8 +379,7 @@ impl Commit {
             }
             (Purpose::Create(place), errno) | (Purpose::Recreate(place), errno) => {
                 self.flows.1 += 1;
-                let entry = || flow_at(externals, place, 0).map(|(flow, _)| format!("{flow:?}"));
-                self.refused(notices, errno, entry);
+                self.refused(notices, errno, || sample_at(externals, place));
             }
             (Purpose::CreateExpectation(_) | Purpose::RecreateExpectation(_), 0) => {
                 self.expectations.0 += 1;
@@ -383,7 +389,9 @@ impl Commit {
             }
             (Purpose::CreateExpectation(place) | Purpose::RecreateExpectation(place), errno) => {
                 self.expectations.1 += 1;
-                let entry = || expectation_at(externals, place, 0).map(|e| format!("{e:?}"));
+                let entry = || {
+                    expectation_at(externals, place, 0).map(|e| Sample::Expectation(Box::new(e)))
+                };
                 self.refused(notices, errno, entry);
             }
         }
@@ -393,17 +401,48 @@ impl Commit {
         &mut self,
         notices: &mut VecDeque<Notice>,
         errno: i32,
-        entry: impl FnOnce() -> Option<String>,
+        entry: impl Fn() -> Option<Sample>,
     ) {
+        refuse(&mut self.refusals, errno, &entry);
         self.told += 1;
         if self.told <= TOLD_MAX {
-            let entry = entry().unwrap_or_default();
+            let entry = match entry() {
+                Some(Sample::Flow(flow)) => format!("{flow:?}"),
+                Some(Sample::Expectation(expectation)) => format!("{expectation:?}"),
+                None => String::new(),
+            };
             notices.push_back(Notice::CommitRefused {
                 operation: "commit-create",
                 errno,
                 entry,
             });
         }
+    }
+
+    /// How far it is. `total`: entries to commit.
+    pub(crate) fn work(&self, total: u64, now: Instant) -> Work {
+        Work {
+            done: self.flows.0 + self.flows.1 + self.expectations.0 + self.expectations.1,
+            total,
+            running: now.saturating_duration_since(self.started),
+        }
+    }
+
+    /// Which tables it is about.
+    pub(crate) fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    /// How it has ended, and what the kernel has refused.
+    pub(crate) fn end(&mut self, now: Instant) -> (CommitEnd, Refusals) {
+        let end = CommitEnd {
+            committed: self.flows.0 + self.expectations.0,
+            refused: self.flows.1 + self.expectations.1,
+            interrupted: self.is_interrupted,
+            took: now.saturating_duration_since(self.started),
+            ago: std::time::Duration::ZERO,
+        };
+        (end, std::mem::take(&mut self.refusals))
     }
 
     /// The lines at the end.
@@ -433,6 +472,10 @@ impl Commit {
 fn flow_at(externals: &[External], place: Place, now_s: u32) -> Option<(Flow, u32)> {
     let slot = externals.get(place.origin)?.flows.get(place.id)?;
     Some((slot.value(), now_s.saturating_sub(slot.updated_s)))
+}
+
+fn sample_at(externals: &[External], place: Place) -> Option<Sample> {
+    flow_at(externals, place, 0).map(|(flow, _)| Sample::Flow(Box::new(flow)))
 }
 
 fn expectation_at(externals: &[External], place: Place, now_s: u32) -> Option<Expectation> {

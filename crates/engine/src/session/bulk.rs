@@ -6,6 +6,7 @@ use super::{Reliability, Session};
 use crate::cache::{Cache, Object, Slot, State};
 use crate::internal::Internal;
 use crate::queue::{Entry, Queue};
+use crate::work::Work;
 
 /// Entries queued at once.
 const STEP: usize = 64;
@@ -34,6 +35,10 @@ pub(crate) struct Bulk {
     resumes_at: Option<Instant>,
     /// Asked for again meanwhile.
     again: bool,
+    /// When its first entry was sent.
+    started: Option<Instant>,
+    /// Entries sent.
+    sent: u64,
 }
 
 impl Bulk {
@@ -48,6 +53,16 @@ impl Bulk {
 
     pub(super) fn go_on_regardless(&mut self) {
         self.credit = STALLED_STEP;
+    }
+
+    /// How far it is. `total`: entries to send.
+    pub(super) fn work(&self, total: u64, now: Instant) -> Work {
+        let started = self.started.unwrap_or(now);
+        Work {
+            done: self.sent,
+            total: total.max(self.sent),
+            running: now.saturating_duration_since(started),
+        }
     }
 
     pub(super) fn resumes_at(&self) -> Option<Instant> {
@@ -73,14 +88,18 @@ impl Session {
         };
         let step = self.bulk_step(&mut bulk, now);
         let mut queued = false;
+        let started = *bulk.started.get_or_insert(now);
         for _ in 0..step {
             let Some(entry) = next_entry(&mut bulk, internal) else {
+                let took = now.saturating_duration_since(started);
+                self.last_bulk = Some((now, took, bulk.sent));
                 if std::mem::take(&mut bulk.again) {
                     self.bulk = Some(Bulk::from_start());
                 }
                 return queued;
             };
             queued = true;
+            bulk.sent += 1;
             self.announce(internal, entry);
         }
         self.bulk = Some(bulk);
