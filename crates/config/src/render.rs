@@ -166,6 +166,13 @@ impl Page<'_> {
         if let Some(unix_path) = &general.unix_path {
             self.always("general.unix_path", path(unix_path));
         }
+        if let Some(mode) = general.unix_mode {
+            self.always("general.unix_mode", quoted(&format!("{mode:04o}")));
+        }
+        if let Some(group) = &general.unix_group {
+            self.always("general.unix_group", quoted(group));
+        }
+        self.unless("general.sandbox", general.sandbox, true);
         let buffer = general.netlink_buffer_len.map_or(0, Into::into);
         self.unless("general.netlink_buffer_bytes", buffer, 0);
         let growth = general.netlink_buffer_max_len;

@@ -304,6 +304,13 @@ pub struct General {
     pub ready_file: Option<PathBuf>,
     /// Where Prometheus is answered. TOML only: `metrics`, default nowhere.
     pub metrics: Option<MetricsAddress>,
+    /// Mode of the control socket. TOML only: `unix_mode`, default 0600, with a group 0660.
+    pub unix_mode: Option<u32>,
+    /// Group of the control socket; who is not root nor the daemon's user may only ask. TOML only: `unix_group`,
+    /// default the daemon's.
+    pub unix_group: Option<String>,
+    /// Restrict files and system calls once started. TOML only: `sandbox`, default on.
+    pub sandbox: bool,
     /// File that exists while the daemon runs. `LockFile`, default `/var/lock/conntrackd.lock`.
     /// At most 256 bytes.
     pub lock_file: PathBuf,
@@ -344,6 +351,9 @@ impl Default for General {
             log_level: LogLevel::default(),
             ready_file: None,
             metrics: None,
+            unix_mode: None,
+            unix_group: None,
+            sandbox: true,
             lock_file: LOCK_FILE.into(),
             unix_path: None,
             netlink_buffer_len: None,

@@ -66,6 +66,9 @@ pub(crate) enum Clause {
     LogLevel(LogLevel),
     ReadyFile(PathBuf),
     Metrics(MetricsAddress),
+    UnixMode(u32),
+    UnixGroup(String),
+    Sandbox(bool),
 
     FilterProtocol(String),
     FilterProtocolNumber(u8),

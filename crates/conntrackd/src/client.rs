@@ -5,6 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::access;
+
 /// A request could not be made, or its answer not be passed on. Either is exit status 1.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
@@ -20,6 +22,9 @@ pub(crate) enum ClientError {
     /// The daemon closed without a word, or with one that means nothing here.
     #[error("the daemon does not know this command: is it another program, or an older one?")]
     NotUnderstood,
+    /// This user may only look.
+    #[error("permission denied: only root and the user that the daemon runs as may do that")]
+    Refused,
     /// Standard output takes nothing.
     #[error("can't write the answer: {0}")]
     Output(#[source] io::Error),
@@ -53,6 +58,7 @@ pub(crate) fn run_for(
         .write_all(&request.to_ne_bytes())
         .map_err(ClientError::Send)?;
     match copy(&mut stream, out) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(ClientError::Refused),
         // Whoever reads our output has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(ClientError::TimedOut),
@@ -65,6 +71,9 @@ fn copy(stream: &mut UnixStream, out: &mut impl Write) -> io::Result<()> {
     loop {
         match stream.read(&mut buffer) {
             Ok(0) => return out.flush(),
+            Ok(len) if buffer.get(..len) == Some(access::REFUSED.as_bytes()) => {
+                return Err(io::ErrorKind::PermissionDenied.into());
+            }
             Ok(len) => out.write_all(buffer.get(..len).unwrap_or_default())?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
@@ -108,6 +117,23 @@ mod tests {
             assert_eq!(ask(name, answer, &mut out), 21);
             assert_eq!(out, answer);
         }
+    }
+
+    #[test]
+    fn a_refusal_is_an_error_and_not_an_answer() {
+        let path = socket_path("refused");
+        let listener = UnixListener::bind(&path).unwrap();
+        let daemon = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.read_exact(&mut [0; 4]).unwrap();
+            stream.write_all(access::REFUSED.as_bytes()).unwrap();
+        });
+        let mut out = Vec::new();
+        let outcome = run(&path, 20, &mut out);
+        std::fs::remove_file(path).unwrap();
+        assert!(matches!(outcome, Err(ClientError::Refused)));
+        assert!(out.is_empty());
+        daemon.join().unwrap();
     }
 
     #[test]

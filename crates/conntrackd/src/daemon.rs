@@ -14,6 +14,7 @@ use engine::{Engine, KernelSocket, Start};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
+use crate::access::Access;
 use crate::driver::{Driver, Link, Shared};
 use crate::kernel::{Events, Requests};
 use crate::lock::{LockError, LockFile};
@@ -21,7 +22,7 @@ use crate::log::{Console, Facility, FlowLog, Level, Log, LogFile, OpenError, Sys
 use crate::pace;
 use crate::server::ControlSocket;
 use crate::{
-    check, detach, interfaces, load, metrics, scheduler, server, service, settings, tasks,
+    check, detach, interfaces, load, metrics, sandbox, scheduler, server, service, settings, tasks,
 };
 
 /// Why the daemon did not start.
@@ -155,7 +156,7 @@ fn serve(
         .unix_path
         .as_deref()
         .map(|path| {
-            ControlSocket::bind(path).map_err(|source| StartError::Control {
+            ControlSocket::bind(path, &Access::new(general)).map_err(|source| StartError::Control {
                 path: path.to_owned(),
                 source,
             })
@@ -166,6 +167,8 @@ fn serve(
         let _entered = runtime.enter();
         open(config, flow_log)?
     };
+    // Everything that takes more rights is open; nobody has been heard yet.
+    sandbox::confine(config);
     let outcome = local.block_on(
         &runtime,
         live(driver, listener, config, path, log, detached),

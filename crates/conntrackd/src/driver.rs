@@ -76,6 +76,8 @@ pub(crate) struct Driver {
     pub(crate) links: Vec<Link>,
     pub(crate) signals: Rc<Signals>,
     pub(crate) local_read_failed: u64,
+    /// Requests of clients that may only look.
+    pub(crate) local_refused: u64,
     pub(crate) started: Instant,
     /// Buffer size that the configuration asks for, told where there is no event socket.
     pub(crate) configured_buffer_len: u64,
@@ -103,6 +105,7 @@ impl Driver {
             links,
             signals: Rc::default(),
             local_read_failed: 0,
+            local_refused: 0,
             started: now,
             configured_buffer_len: 0,
             flow_log: None,

@@ -9,8 +9,12 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use nix::fcntl::{Flock, FlockArg};
+
+use crate::load;
+use crate::log::{Level, complain};
 
 /// A number that is no request: every daemon closes the connection without a word and counts nothing.
 const NO_REQUEST: u32 = 27;
@@ -82,6 +86,33 @@ impl Drop for LockFile {
     fn drop(&mut self) {
         // Nothing can be done about a failure, and nothing depends on it: the lock dies with us.
         let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Removes the control socket and the lock file that a daemon left in folders where its own user may not
+/// remove them. A daemon that runs keeps both.
+pub(crate) fn sweep(config: &Path) -> ExitCode {
+    let general = match load::load(config) {
+        Ok((config, _)) => config.general,
+        Err(error) => {
+            complain(Level::Error, &error.to_string());
+            return ExitCode::FAILURE;
+        }
+    };
+    let socket = general.unix_path.as_deref();
+    match LockFile::acquire(&general.lock_file, socket) {
+        Ok(lock) => {
+            if let Some(socket) = socket {
+                // It may never have been there.
+                let _ = std::fs::remove_file(socket);
+            }
+            drop(lock);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(Level::Error, &error.to_string());
+            ExitCode::FAILURE
+        }
     }
 }
 

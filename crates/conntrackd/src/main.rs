@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod check;
 mod cli;
 mod client;
@@ -20,6 +21,7 @@ mod log;
 mod metrics;
 mod pace;
 mod report;
+mod sandbox;
 mod scheduler;
 mod server;
 mod service;
@@ -62,6 +64,7 @@ fn carry_out(call: &Call) -> ExitCode {
     match call.verb {
         Verb::Check => check::check(config),
         Verb::Convert => check::convert(config),
+        Verb::Sweep => lock::sweep(config),
         Verb::Role => with_socket(config, |socket| verbs::role(socket, json)),
         Verb::Become { role, timeout } => with_socket(config, |socket| {
             verbs::become_role(socket, role, timeout, json)

@@ -233,6 +233,7 @@ fn runtime_stats(driver: &Driver) -> RuntimeStats {
                 events.buffer_len() as u64
             }),
         local_read_failed: driver.local_read_failed,
+        local_refused: driver.local_refused,
         ..RuntimeStats::default()
     }
 }

@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
+use crate::access::{self, Access};
 use crate::driver::Shared;
 use crate::report;
 use crate::tasks::readable;
@@ -41,14 +42,20 @@ impl ControlSocket {
     ///
     /// # Errors
     /// The directory is missing or not writable.
-    pub(crate) fn bind(path: &Path) -> io::Result<(Self, std::os::unix::net::UnixListener)> {
+    pub(crate) fn bind(
+        path: &Path,
+        access: &Access<'_>,
+    ) -> io::Result<(Self, std::os::unix::net::UnixListener)> {
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let listener = std::os::unix::net::UnixListener::bind(path)?;
+        // From here on it is removed if anything fails.
+        let socket = Self(path.to_owned());
+        access.apply(path)?;
         listener.set_nonblocking(true)?;
-        Ok((Self(path.to_owned()), listener))
+        Ok((socket, listener))
     }
 }
 
@@ -98,6 +105,14 @@ async fn client(shared: Shared, mut stream: UnixStream) -> io::Result<()> {
     let Some(request) = Request::from_bytes(bytes) else {
         return Ok(());
     };
+    let credentials = stream.peer_cred()?;
+    if !access::may(&credentials, request) {
+        let user = credentials.uid();
+        tracing::warn!("user {user} may not ask for request {}", request.number());
+        shared.borrow_mut().local_refused += 1;
+        write(&mut stream, access::REFUSED.as_bytes()).await?;
+        return stream.shutdown().await;
+    }
     match request.answer() {
         Answer::None => {}
         Answer::Command(command) => {

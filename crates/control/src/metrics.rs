@@ -75,6 +75,11 @@ impl Page {
             "Clients of the control socket that sent no request.",
         );
         self.total("control_failed", &[], report.process.clients_failed);
+        self.counter(
+            "control_refused",
+            "Requests of clients of the control socket that may only look.",
+        );
+        self.total("control_refused", &[], report.process.clients_refused);
         let Some(replication) = &report.replication else {
             return;
         };

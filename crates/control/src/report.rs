@@ -195,6 +195,9 @@ pub struct ProcessReport {
     pub uptime_s: u64,
     /// Clients that sent no request.
     pub clients_failed: u64,
+    /// Requests of clients that may only look.
+    #[serde(default)]
+    pub clients_refused: u64,
 }
 
 impl Report {
@@ -237,6 +240,7 @@ impl Report {
             process: ProcessReport {
                 uptime_s: shell.runtime.uptime.as_secs(),
                 clients_failed: shell.runtime.local_read_failed,
+                clients_refused: shell.runtime.local_refused,
             },
         }
     }

@@ -72,6 +72,8 @@ pub struct RuntimeStats {
     pub wait_failed: u64,
     /// Clients that sent no request.
     pub local_read_failed: u64,
+    /// Requests of clients that may only look. On no page of text.
+    pub local_refused: u64,
     /// Clients that sent an unknown request.
     pub local_unknown_request: u64,
 }

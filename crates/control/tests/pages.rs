@@ -321,6 +321,7 @@ fn runtime(text: &str) -> Origin<'_> {
         select_failed,
         wait_failed,
         local_read_failed,
+        local_refused: 0,
         local_unknown_request,
     };
     origin

@@ -104,6 +104,9 @@ fn prepare(stages: &mut Stages, filter: Option<&str>) {
                 "groff",
                 "python3",
                 "zsh",
+                "gdb",
+                "setpriv",
+                "systemd-analyze",
                 "fish",
             ])
         } else {

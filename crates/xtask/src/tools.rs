@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use netlab::skip::find_tool;
 
 /// Programs, and the Debian package of each.
-const PACKAGES: [(&str, &str); 12] = [
+const PACKAGES: [(&str, &str); 15] = [
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("ping", "iputils-ping"),
@@ -21,6 +21,9 @@ const PACKAGES: [(&str, &str); 12] = [
     ("groff", "groff"),
     ("python3", "python3"),
     ("zsh", "zsh"),
+    ("gdb", "gdb"),
+    ("setpriv", "util-linux"),
+    ("systemd-analyze", "systemd"),
     ("fish", "fish"),
 ];
 

@@ -152,6 +152,18 @@ impl Draft {
                 general.metrics = Some(address.clone());
                 "metrics"
             }
+            Clause::UnixMode(mode) => {
+                general.unix_mode = Some(*mode);
+                "unix_mode"
+            }
+            Clause::UnixGroup(name) => {
+                general.unix_group = Some(name.clone());
+                "unix_group"
+            }
+            Clause::Sandbox(on) => {
+                general.sandbox = *on;
+                "sandbox"
+            }
             clause => {
                 return match self.take_filter(place, clause, notes, protocols) {
                     Taken::Yes => Ok(Taken::Yes),

@@ -322,6 +322,13 @@ impl Reader<'_> {
         self.each(&general.ready_file, |path| Clause::ReadyFile(path.into()));
         self.each(&general.lock_file, |path| Clause::LockFile(path.into()));
         self.each(&general.unix_path, |path| Clause::UnixPath(path.into()));
+        if let Some(text) = &general.unix_mode {
+            let mode = socket_mode(text.get_ref())
+                .ok_or_else(|| self.value("unix_mode", text, "an octal mode of up to \"0777\""))?;
+            self.push(text, Clause::UnixMode(mode));
+        }
+        self.each(&general.unix_group, |name| Clause::UnixGroup(name.clone()));
+        self.each(&general.sandbox, |&on| Clause::Sandbox(on));
         self.each(&general.netlink_buffer_bytes, |&n| {
             Clause::NetlinkBufferSize(n)
         });
@@ -530,6 +537,11 @@ impl Reader<'_> {
             },
         }
     }
+}
+
+fn socket_mode(text: &str) -> Option<u32> {
+    let mode = u32::from_str_radix(text, 8).ok()?;
+    (mode <= 0o777).then_some(mode)
 }
 
 fn span<T>(value: &Option<Spanned<T>>) -> Option<std::ops::Range<usize>> {

@@ -27,6 +27,8 @@ pub(crate) enum Verb {
     },
     /// Tell whether this node could take over.
     Ready,
+    /// Remove what a daemon that has gone could not remove itself.
+    Sweep,
     /// Show statistics.
     Stats(Option<Page>),
     /// List a cache. `None`: which one has not been said.
@@ -49,6 +51,7 @@ fn find(word: &OsStr) -> Option<Verb> {
         b"convert" => Verb::Convert,
         b"role" => Verb::Role,
         b"ready" => Verb::Ready,
+        b"sweep" => Verb::Sweep,
         b"stats" => Verb::Stats(None),
         b"dump" => Verb::Dump(None),
         _ => return None,
