@@ -39,7 +39,7 @@ const STAGES: [(Duration, Stage); 4] = [
 ];
 
 #[derive(Clone, Copy, Debug)]
-enum Stage {
+pub(crate) enum Stage {
     Begin,
     Replied,
     Established,
@@ -89,7 +89,9 @@ fn generate(socket: &RequestSocket, rate: u32, flows: u32) -> Result<Done> {
                 (due as u32 + 1).min(flows)
             };
             while *next < due && batch.len() < 128 * 1024 {
-                write(&mut batch, *next, stage);
+                if !(matches!(stage, Stage::End) && stays(*next)) {
+                    write(&mut batch, *next, stage);
+                }
                 *next += 1;
             }
         }
@@ -123,7 +125,8 @@ fn errors(socket: &RequestSocket) -> Result<()> {
     }
 }
 
-fn write(batch: &mut Vec<u8>, number: u32, stage: Stage) {
+/// Appends the request that brings a flow to a stage.
+pub(crate) fn write(batch: &mut Vec<u8>, number: u32, stage: Stage) {
     let mut flow = sample::nth(number);
     let is_tcp = matches!(flow.proto, ProtoInfo::Tcp(_));
     let state = |flow: &mut Flow, state| {
@@ -157,7 +160,6 @@ fn write(batch: &mut Vec<u8>, number: u32, stage: Stage) {
             }
             request::write_flow(batch, number, Ack::Silent, Write::Update, &update);
         }
-        Stage::End if stays(number) => {}
         Stage::End => request::delete_flow(batch, number, Ack::Silent, &flow.key(), None),
     }
 }

@@ -12,6 +12,7 @@ mod floor;
 mod load;
 mod measures;
 mod pair;
+mod record;
 mod report;
 mod targets;
 
@@ -36,6 +37,8 @@ struct Options {
     json: Option<PathBuf>,
     markdown: Option<PathBuf>,
     plots: Option<PathBuf>,
+    /// Record events instead of measuring.
+    record: Option<PathBuf>,
 }
 
 impl Options {
@@ -48,6 +51,7 @@ impl Options {
             json: None,
             markdown: None,
             plots: None,
+            record: None,
         };
         let mut arguments = arguments;
         while let Some(word) = arguments.next() {
@@ -62,6 +66,7 @@ impl Options {
                 "--rounds" => options.rounds = value()?.parse()?,
                 "--entries" => options.entries = value()?.parse()?,
                 "--json" => options.json = Some(value()?.into()),
+                "--record-events" => options.record = Some(value()?.into()),
                 "--markdown" => options.markdown = Some(value()?.into()),
                 "--plots" => options.plots = Some(value()?.into()),
                 name => match MEASURES.iter().find(|measure| measure.name == name) {
@@ -97,6 +102,10 @@ fn run() -> Result<bool> {
     let options = Options::parse(std::env::args().skip(1))?;
     if let Some(reason) = netlab::skip::obstacle(&["conntrackd"]) {
         bail!("cannot measure: {reason}");
+    }
+    if let Some(path) = &options.record {
+        record::events(path)?;
+        return Ok(true);
     }
     let _limits = TableLimits::raise(4_000_000)?;
     let mut book = Book::default();

@@ -1,11 +1,12 @@
 //! The project's commands: `cargo xtask help` lists them.
 //!
 //! In reading order: [`tools`] (programs that must be there), [`stage`] (steps with their time), [`mod@test`], [`fuzz`], [`man`],
-//! [`mod@bench`], [`demo`], [`story`] (how the demo speaks).
+//! [`mod@bench`], [`instructions`] (what an event may cost), [`demo`], [`story`] (how the demo speaks).
 
 mod bench;
 mod demo;
 mod fuzz;
+mod instructions;
 mod man;
 mod stage;
 mod story;
@@ -36,6 +37,10 @@ cargo xtask bench [--full | --quick] [--rounds N] [--entries N] [--markdown FILE
     part of a core), latency, idle, table, takeover. Prints a table of ratios; after every measure the tables of both
     nodes are compared. Needs root and a machine that has nothing else to do.
 
+cargo xtask bench --instructions | --renew-instructions
+    How many instructions an event costs, held against crates/micro/instructions.txt (`cargo xtask test` does it too),
+    or written down there.
+
 cargo xtask man
     Writes the manual pages, from docs/man into the target folder; read one with `man -l target/man/conntrack.8`.
 
@@ -59,6 +64,14 @@ fn main() -> ExitCode {
 fn run(arguments: &[String]) -> Result<ExitCode> {
     let words: Vec<_> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
+        ["bench", "--renew-instructions"] => {
+            instructions::renew()?;
+            Ok(ExitCode::SUCCESS)
+        }
+        ["bench", "--instructions"] => {
+            instructions::check()?;
+            Ok(ExitCode::SUCCESS)
+        }
         ["bench", options @ ..] => bench::run(options),
         ["demo", options @ ..] => demo::run(&demo::Options::parse(options)?),
         ["fuzz", options @ ..] => fuzz::run(&fuzz::Options::parse(options)?),

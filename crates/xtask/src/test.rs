@@ -10,16 +10,16 @@ use netlab::limits::TableLimits;
 use netlab::process::run_within;
 use netlab::{daemon, skip};
 
-use crate::fuzz;
 use crate::stage::Stages;
 use crate::tools::{
     cargo, ensure_cargo_tool, ensure_tools, is_root, run as run_command, target, workspace,
 };
+use crate::{fuzz, instructions};
 
 /// Room for two tables of a million entries in namespaces, and for what else is going on.
 const TABLE_ENTRIES: u64 = 4_000_000;
-/// What is built as it would be installed; the simulator for its speed.
-const BINARIES: [&str; 3] = ["conntrackd", "conntrack", "sim"];
+/// What is built as it would be installed; the simulator for its speed, and what instructions are counted of.
+const BINARIES: [&str; 4] = ["conntrackd", "conntrack", "sim", "micro"];
 /// Seeds of the simulator, from 1; a failure names its seed.
 const SEEDS: &str = "5000";
 /// How long the look for the advisory database may take.
@@ -58,6 +58,7 @@ pub(crate) fn run(filter: Option<&str>) -> Result<ExitCode> {
             run_command(Command::new(target().join("release/sim")).args(["--seeds", SEEDS]))
         });
         stages.run("fuzzing, a moment each", fuzz::smoke);
+        stages.run("instructions per event", instructions::check);
         if let Some(tests) = stages.run_tests("documentation tests", doc_tests, Tally::failed) {
             tally.add(tests);
         }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use netlab::skip::find_tool;
 
 /// Programs, and the Debian package of each.
-const PACKAGES: [(&str, &str); 15] = [
+const PACKAGES: [(&str, &str); 16] = [
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("ping", "iputils-ping"),
@@ -25,6 +25,7 @@ const PACKAGES: [(&str, &str); 15] = [
     ("setpriv", "util-linux"),
     ("systemd-analyze", "systemd"),
     ("fish", "fish"),
+    ("valgrind", "valgrind"),
 ];
 
 /// Installs the named programs that are missing, from the distribution.
