@@ -249,7 +249,7 @@ impl Driver {
                     None
                 }
                 // Nobody has opened a stream.
-                Output::Stream { .. } => None,
+                Output::Stream { .. } | Output::ClosePeer(_) => None,
                 Output::Kernel { socket, bytes } => {
                     let sent = self.requests.socket(socket).send(bytes);
                     if let Err(error) = &sent {

@@ -308,6 +308,9 @@ pub enum Output<'a> {
         /// Bytes.
         bytes: &'a [u8],
     },
+    /// What a peer says cannot be understood any more: close its streams and open new ones. Told by
+    /// `handle_peer_closed` as any other end.
+    ClosePeer(PeerId),
     /// Write this batch of requests to the kernel; hand what is answered to `handle_kernel_reply`.
     Kernel {
         /// Socket.

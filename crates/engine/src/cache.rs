@@ -8,8 +8,10 @@ use std::hash::{BuildHasher, Hash};
 use flow::{Expectation, Flow, Key, Tuple};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+use native::Fields;
 use slab::Slab;
 
+use crate::journal::{Journal, Marks};
 use crate::packed::PackedFlow;
 use crate::snapshot::CacheStats;
 
@@ -28,6 +30,14 @@ pub(crate) trait Object {
     /// Takes over what `update` tells and keeps the rest.
     fn merge(value: &mut Self::Value, update: &Self::Value);
     fn has_master(&self) -> bool;
+    /// What a native peer that knows `old` must be told of `new`.
+    fn changes(old: &Self::Value, new: &Self::Value) -> Marks;
+    /// Whether a kernel cannot make the one of the other by changing it.
+    fn is_another(changes: Marks) -> bool;
+    /// Whether any of it is part of what is proved.
+    fn is_proved(changes: Marks) -> bool {
+        !changes.is_none() && changes != Marks::fields(Fields::TIMEOUT)
+    }
     fn timeout_s(value: &mut Self::Value) -> &mut Option<u32>;
 }
 
@@ -69,6 +79,15 @@ impl Object for PackedFlow {
 
     fn has_master(&self) -> bool {
         self.has_master()
+    }
+
+    fn changes(old: &Flow, new: &Flow) -> Marks {
+        Marks::fields(Fields::changed(old, new))
+    }
+
+    fn is_another(changes: Marks) -> bool {
+        let fixed = Fields::REPLY | Fields::MASTER | Fields::NAT;
+        changes.as_fields().intersects(fixed)
     }
 
     fn timeout_s(value: &mut Flow) -> &mut Option<u32> {
@@ -126,6 +145,23 @@ impl Object for Expectation {
     }
 
     fn has_master(&self) -> bool {
+        true
+    }
+
+    fn changes(old: &Self, new: &Self) -> Marks {
+        let ageless = |e: &Self| Self {
+            timeout_s: None,
+            id: None,
+            ..*e
+        };
+        if ageless(old) == ageless(new) {
+            Marks::NONE
+        } else {
+            Marks::WHOLE
+        }
+    }
+
+    fn is_another(_: Marks) -> bool {
         true
     }
 
@@ -230,6 +266,8 @@ pub(crate) struct Cache<T: Object> {
     /// One more than the highest position ever used since the last flush.
     positions: u32,
     stats: CacheStats,
+    /// Who follows this cache reads it here.
+    pub(crate) journal: Option<Journal<T::Key>>,
 }
 
 impl<T: Object> Cache<T> {
@@ -242,6 +280,7 @@ impl<T: Object> Cache<T> {
             dead: 0,
             positions: 0,
             stats: CacheStats::default(),
+            journal: None,
         }
     }
 
@@ -303,6 +342,7 @@ impl<T: Object> Cache<T> {
                 Place::spread(place.hash)
             });
         self.stats.created += 1;
+        self.note(id, Marks::WHOLE);
         Ok(id)
     }
 
@@ -321,6 +361,13 @@ impl<T: Object> Cache<T> {
         (slot.created_s, slot.updated_s, slot.state) = (now_s, now_s, State::New);
         slot.untold = Untold::UntilAcknowledged;
         slot.is_heard = false;
+        self.note(id, Marks::WHOLE);
+    }
+
+    fn note(&mut self, id: u32, marks: Marks) {
+        if let Some(journal) = &mut self.journal {
+            journal.change(id, marks);
+        }
     }
 
     /// Takes over what `update` tells. The entry must not be dead.
@@ -329,10 +376,14 @@ impl<T: Object> Cache<T> {
             return;
         };
         let mut value = slot.object.unpack();
+        let old = self.journal.is_some().then_some(value);
         T::merge(&mut value, update);
         slot.object = T::pack(&value);
         (slot.updated_s, slot.state) = (now_s, State::Alive);
         self.stats.updated += 1;
+        if let (Some(journal), Some(old)) = (&mut self.journal, old) {
+            journal.change(id, T::changes(&old, &value));
+        }
     }
 
     /// Takes over a value that tells everything. The entry must not be dead.
@@ -346,15 +397,17 @@ impl<T: Object> Cache<T> {
         let Some(slot) = self.slots.get_mut(id as usize) else {
             return;
         };
+        note_proved(&mut self.journal, id, &slot.object, value);
         slot.object = T::pack(value);
         (slot.updated_s, slot.state) = (now_s, State::Alive);
     }
 
-    /// Stores another value under the same key, without a word to anybody.
+    /// Stores another value under the same key, without a word to a peer of version 1.
     pub(crate) fn set(&mut self, id: u32, value: &T::Value, now_s: u32) {
         let Some(slot) = self.slots.get_mut(id as usize) else {
             return;
         };
+        note_proved(&mut self.journal, id, &slot.object, value);
         slot.object = T::pack(value);
         slot.updated_s = now_s;
     }
@@ -368,6 +421,7 @@ impl<T: Object> Cache<T> {
             slot.state = State::Dead;
             self.dead += 1;
             self.stats.destroyed += 1;
+            self.note(id, Marks::WHOLE);
         }
     }
 
@@ -381,7 +435,11 @@ impl<T: Object> Cache<T> {
         } else {
             self.stats.destroyed += 1;
         }
-        let hash = Place::spread(self.hash(&slot.object.stored_key()));
+        let key = slot.object.stored_key();
+        if let Some(journal) = &mut self.journal {
+            journal.remove(id, key);
+        }
+        let hash = Place::spread(self.hash(&key));
         if let Ok(entry) = self.index.find_entry(hash, |place| place.id == id) {
             entry.remove();
         }
@@ -393,6 +451,25 @@ impl<T: Object> Cache<T> {
         self.slots = Slab::new();
         self.index = HashTable::new();
         (self.dead, self.positions) = (0, 0);
+        if let Some(journal) = &mut self.journal {
+            journal.clear();
+        }
+    }
+
+    /// One more than the highest position in use.
+    pub(crate) fn positions(&self) -> u32 {
+        self.positions
+    }
+
+    /// Changes or removes an entry without a word to anybody.
+    #[cfg(feature = "damage")]
+    pub(crate) fn damage(&mut self, id: u32, value: Option<&T::Value>) {
+        let journal = self.journal.take();
+        match (value, self.slots.get_mut(id as usize)) {
+            (Some(value), Some(slot)) => slot.object = T::pack(value),
+            _ => self.remove(id),
+        }
+        self.journal = journal;
     }
 
     pub(crate) fn stats(&self) -> CacheStats {
@@ -410,6 +487,16 @@ impl<T: Object> Cache<T> {
         self.index.len() == self.slots.len()
             && self.dead <= self.slots.len()
             && self.slots.len() <= self.limit
+    }
+}
+
+/// Notes what a look at an entry has shown. A running timeout by itself is no news.
+fn note_proved<T: Object>(journal: &mut Option<Journal<T::Key>>, id: u32, old: &T, new: &T::Value) {
+    if let Some(journal) = journal {
+        let marks = T::changes(&old.unpack(), new);
+        if T::is_proved(marks) {
+            journal.change(id, marks);
+        }
     }
 }
 

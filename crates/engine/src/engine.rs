@@ -16,11 +16,12 @@ use syncwire::Change;
 
 use crate::api::{
     ClientId, ExpectationSync, ExternalMode, InternalMode, KernelSocket, LinkId, LinkState,
-    LiveSettings, Mode, Outcome, Scope, Settings, Start,
+    LiveSettings, Mode, Outcome, PeerId, Scope, Settings, Start,
 };
 use crate::early::Early;
 use crate::external::External;
 use crate::internal::Internal;
+use crate::journal::Journal;
 use crate::kernel::commit::Commit;
 use crate::kernel::dump::{Dump, Job, Purpose, Table};
 use crate::kernel::flush::Flush;
@@ -29,8 +30,8 @@ use crate::kernel::prepare::Rules;
 use crate::kernel::recheck::Recheck;
 use crate::kernel::verify::Verify;
 use crate::links::Switch;
-use crate::native::Native;
 use crate::notice::Notice;
+use crate::peer::Peer;
 use crate::random::Random;
 use crate::role::{Progress, RoleKeeper};
 use crate::session::Session;
@@ -55,7 +56,13 @@ pub struct Engine {
     /// The version 1 of the protocol, if it is spoken. Its peer is the first origin.
     sessions: Vec<Session>,
     /// The peers of the native dialect, by [`crate::PeerId`].
-    natives: Vec<Native>,
+    peers: Vec<Peer>,
+    /// Rotates, so that no peer starves another.
+    next_peer: usize,
+    /// Peers whose streams are to be closed.
+    broken: VecDeque<PeerId>,
+    /// The highest term of a role heard of; each takeover begins the next.
+    term: u64,
     bypass: BypassStats,
     bypass_expectations: BypassStats,
     refresh: Option<Refresh>,
@@ -109,7 +116,10 @@ impl Engine {
             internal: Internal::new(limit, random.next()),
             externals: Vec::new(),
             sessions: Vec::new(),
-            natives: Vec::new(),
+            peers: Vec::new(),
+            next_peer: 0,
+            broken: VecDeque::new(),
+            term: 0,
             bypass: BypassStats::default(),
             bypass_expectations: BypassStats::default(),
             refresh: refresh.map(|after| {
@@ -160,10 +170,17 @@ impl Engine {
             let session = Session::new(&self.settings, self.start.unix_time_s, now);
             self.sessions.push(session);
         }
+        let epoch = self.random.next();
         for peer in &native.peers {
-            self.natives.push(Native::new(peer, self.externals.len()));
+            let origin = self.externals.len();
+            self.peers
+                .push(Peer::new(peer, &native.name, origin, epoch, limit));
             let seed = self.random.next();
             self.externals.push(External::new(limit, seed, None, now));
+        }
+        if !self.peers.is_empty() {
+            self.internal.flows.journal = Some(Journal::new(false));
+            self.internal.expectations.journal = Some(Journal::new(false));
         }
         if self.settings.external == ExternalMode::Inject {
             let seed = self.random.next();
@@ -173,7 +190,7 @@ impl Engine {
 
     /// Whether there is anybody to tell.
     fn synchronises(&self) -> bool {
-        !self.sessions.is_empty() || !self.natives.is_empty()
+        !self.sessions.is_empty() || !self.peers.is_empty()
     }
 
     /// Asks the peer for everything, if that is to be done once after a start. For when the start has been
@@ -253,6 +270,7 @@ impl Engine {
         if let Some(inject) = &mut self.inject {
             inject.handle_timeout(now_s);
         }
+        self.time_peers();
         self.progress.handle_timeout(now, self.entries_of_peers());
         self.refresh_entries();
         self.recheck();
@@ -282,6 +300,7 @@ impl Engine {
                 refresh.expectations.poll_timeout(),
             ]
         });
+        let peers = self.peers.iter().filter_map(|p| p.poll_timeout(self.now));
         // The rest of a long sweep, after whatever else wants a turn.
         let sweep = self.is_sweep_due().then_some(self.now);
         let progress = self.progress.poll_timeout();
@@ -295,6 +314,7 @@ impl Engine {
         ];
         sessions
             .chain(externals)
+            .chain(peers)
             .chain(refresh.chain(own).flatten())
             .min()
     }
@@ -402,6 +422,7 @@ impl Engine {
         self.internal.flows.is_consistent()
             && self.internal.expectations.is_consistent()
             && self.sessions.iter().all(Session::is_consistent)
+            && self.peers.iter().all(Peer::is_consistent)
             && self
                 .externals
                 .iter()
@@ -457,6 +478,6 @@ fn socket_of(action: Action) -> Option<KernelSocket> {
         Action::Flush => Some(KernelSocket::Flush),
         Action::Verify => Some(KernelSocket::Query),
         Action::Dump => Some(KernelSocket::Dump),
-        Action::Transmit(_) => None,
+        Action::Transmit(_) | Action::Stream(_) => None,
     }
 }

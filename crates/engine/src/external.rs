@@ -7,6 +7,7 @@ use syncwire::Change;
 
 use crate::cache::{Cache, Object};
 use crate::packed::PackedFlow;
+use crate::peer::mirror::Mirror;
 use crate::wheel::Wheel;
 
 /// Connections and expectations of one peer.
@@ -14,6 +15,9 @@ use crate::wheel::Wheel;
 pub(crate) struct External {
     pub(crate) flows: Cache<PackedFlow>,
     pub(crate) expectations: Cache<Expectation>,
+    /// What stands under the handles of a native peer.
+    pub(crate) flow_handles: Mirror,
+    pub(crate) expectation_handles: Mirror,
     expiry: Option<Expiry>,
 }
 
@@ -37,6 +41,8 @@ impl External {
         Self {
             flows: Cache::new(limit, seed),
             expectations: Cache::new(limit, seed.rotate_left(17)),
+            flow_handles: Mirror::default(),
+            expectation_handles: Mirror::default(),
             expiry: expire_after.map(|after| Expiry {
                 after,
                 flows: Wheel::new(now, after),
@@ -74,6 +80,8 @@ impl External {
     pub(crate) fn clear(&mut self) {
         self.flows.clear();
         self.expectations.clear();
+        self.flow_handles.orphan_all();
+        self.expectation_handles.orphan_all();
         if let Some(expiry) = &mut self.expiry {
             expiry.flows.clear_all();
             expiry.expectations.clear_all();

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::role::Role;
+use crate::snapshot::RepairStats;
 
 /// How much a notice matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,6 +109,19 @@ pub enum Notice {
     PeerRenumbered,
     /// The peer missed messages that are no longer kept; it gets everything.
     ResendImpossible,
+    /// A native peer has greeted.
+    PeerGreeted(String),
+    /// The stream of a native peer is gone.
+    PeerLost(String),
+    /// Nothing more of a native peer's stream can be understood; it is opened again.
+    PeerBroken(String),
+    /// A round of comparisons with a native peer has shown differences, which were repaired.
+    Repaired {
+        /// Its name.
+        peer: String,
+        /// What was wrong.
+        stats: RepairStats,
+    },
 }
 
 impl Notice {
@@ -118,6 +132,7 @@ impl Notice {
             Self::CommitRefused { .. } | Self::FlushRefused | Self::NoLink => Level::Error,
             Self::DumpFailed { .. } => Level::Error,
             Self::ResendImpossible | Self::PeerRenumbered => Level::Warning,
+            Self::PeerLost(_) | Self::PeerBroken(_) | Self::Repaired { .. } => Level::Warning,
             _ => Level::Notice,
         }
     }
@@ -188,6 +203,16 @@ impl fmt::Display for Notice {
             ),
             Self::ResendImpossible => f.write_str(
                 "peer misses messages that are no longer kept, sending bulk update instead",
+            ),
+            Self::PeerGreeted(name) => write!(f, "peer {name} is connected"),
+            Self::PeerLost(name) => write!(f, "peer {name} is no longer connected"),
+            Self::PeerBroken(name) => {
+                write!(f, "what peer {name} says makes no sense, connecting anew")
+            }
+            Self::Repaired { peer, stats } => write!(
+                f,
+                "entries of peer {peer} repaired: {} were missing, {} too many, {} different",
+                stats.missing, stats.extra, stats.different
             ),
         }
     }

@@ -1,13 +1,14 @@
 //! What is to be done next, one piece at a time.
 
 use super::{Engine, socket_of};
-use crate::api::{LinkId, Output};
+use crate::api::{LinkId, Output, PeerId};
 use crate::kernel::commit::Commit;
 
 /// A piece of work, without the bytes it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Transmit(LinkId),
+    Stream(PeerId),
     Inject,
     Commit,
     Flush,
@@ -16,7 +17,7 @@ pub(super) enum Action {
 }
 
 /// Kinds of work that take turns.
-const KINDS: usize = 6;
+const KINDS: usize = 7;
 
 impl Engine {
     /// The next output. Call until `None` after every `handle_*`, or come back soon: each is a bounded
@@ -26,6 +27,10 @@ impl Engine {
         if let Some(flow) = self.ended.pop_front() {
             return Some(Output::FlowEnded(Box::new(flow)));
         }
+        if let Some(peer) = self.broken.pop_front() {
+            return Some(Output::ClosePeer(peer));
+        }
+        self.follow_caches();
         let action = loop {
             self.finish_commit();
             self.sweep();
@@ -52,6 +57,10 @@ impl Engine {
                     link,
                     bytes: session.datagram(link),
                 });
+            }
+            Action::Stream(peer) => {
+                let bytes = self.peer(peer)?.teller.piece();
+                return Some(Output::Stream { peer, bytes });
             }
             Action::Inject => self.inject.as_ref()?.bytes(),
             Action::Commit => self.commit.as_ref()?.bytes(),
@@ -100,7 +109,8 @@ impl Engine {
                     .then_some(Action::Commit)
             }
             3 => self.flush.next_batch().then_some(Action::Flush),
-            4 => self.verify.next_batch().then_some(Action::Verify),
+            4 => self.next_piece().map(Action::Stream),
+            5 => self.verify.next_batch().then_some(Action::Verify),
             _ => self.dump.next_request().then_some(Action::Dump),
         }
     }

@@ -3,16 +3,25 @@
 use std::time::Instant;
 
 use super::Engine;
+#[cfg(feature = "damage")]
+use super::Side;
 use crate::api::PeerId;
-use crate::native::Native;
-use crate::snapshot::{PeerSnapshot, PeerState};
+use crate::journal::Journal;
+use crate::kernel::inject::Inject;
+use crate::notice::Notice;
+use crate::peer::{News, Peer, role_of};
+use crate::snapshot::PeerSnapshot;
+
+/// Changes that may wait for the kernel while entries of peers are taken out.
+const WAITING_MAX: usize = 4096;
 
 impl Engine {
     /// The stream to a peer and the one from it are open, both at their beginning.
     pub fn handle_peer_open(&mut self, now: Instant, peer: PeerId) {
         self.now = now;
-        if let Some(native) = self.native(peer) {
-            native.open();
+        self.follow_caches();
+        if let Some(it) = self.peers.get_mut(usize::from(peer.0)) {
+            it.open(&self.internal, &mut self.random);
         }
         debug_assert!(self.check_invariants());
     }
@@ -20,15 +29,27 @@ impl Engine {
     /// Takes a piece of the stream from a peer.
     pub fn handle_peer_bytes(&mut self, now: Instant, peer: PeerId, piece: &[u8]) {
         self.now = now;
-        let _ = (peer, piece);
+        let now_s = self.now_s();
+        let Some(it) = self.peers.get_mut(usize::from(peer.0)) else {
+            return;
+        };
+        let Some(external) = self.externals.get_mut(it.origin) else {
+            return;
+        };
+        for news in it.receive(external, now, now_s, piece) {
+            self.heard_news(peer, news);
+        }
         debug_assert!(self.check_invariants());
     }
 
     /// Both streams of a peer are gone. What was on its way may be lost; the session goes on from its position.
     pub fn handle_peer_closed(&mut self, now: Instant, peer: PeerId) {
         self.now = now;
-        if let Some(native) = self.native(peer) {
-            native.close();
+        if let Some(it) = self.peers.get_mut(usize::from(peer.0)) {
+            if it.is_connected() {
+                self.notices.push_back(Notice::PeerLost(it.name.clone()));
+            }
+            it.close(now);
         }
         debug_assert!(self.check_invariants());
     }
@@ -36,34 +57,117 @@ impl Engine {
     /// How many bytes the stream to a peer takes now. [`crate::Output::Stream`] takes from it; call again
     /// when there is more room.
     pub fn set_peer_room(&mut self, peer: PeerId, bytes: usize) {
-        if let Some(native) = self.native(peer) {
-            native.set_room(bytes);
+        if let Some(it) = self.peers.get_mut(usize::from(peer.0)) {
+            it.set_room(bytes);
         }
     }
 
     /// What there is to tell of every peer of the native dialect.
     #[must_use]
     pub fn peers(&self, now: Instant) -> Vec<PeerSnapshot> {
-        let _ = now;
-        self.natives
+        self.peers
             .iter()
-            .map(|native| PeerSnapshot {
-                name: native.name.clone(),
-                state: if native.is_open() {
-                    PeerState::Syncing { percent: 0 }
-                } else {
-                    PeerState::Connecting
-                },
-                entries: self
-                    .externals
-                    .get(native.origin)
-                    .map_or(0, |external| external.flows.stats().active),
-                ..PeerSnapshot::default()
+            .filter_map(|peer| {
+                let external = self.externals.get(peer.origin)?;
+                Some(peer.snapshot(&self.internal, external, now))
             })
             .collect()
     }
 
-    fn native(&mut self, peer: PeerId) -> Option<&mut Native> {
-        self.natives.get_mut(usize::from(peer.0))
+    /// Changes (or removes) a connection of a cache behind the core's back, as a fault of memory or of the
+    /// program would. Returns whether it was there.
+    #[cfg(feature = "damage")]
+    pub fn damage(&mut self, side: Side, key: &flow::Key, entry: Option<&flow::Flow>) -> bool {
+        self.follow_caches();
+        let caches = match side {
+            Side::Internal => vec![&mut self.internal.flows],
+            Side::External => self.externals.iter_mut().map(|e| &mut e.flows).collect(),
+        };
+        for cache in caches {
+            if let Some(id) = cache.find(key) {
+                cache.damage(id, entry);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn heard_news(&mut self, peer: PeerId, news: News) {
+        let role = self.role.state().role;
+        let Some(it) = self.peers.get_mut(usize::from(peer.0)) else {
+            return;
+        };
+        let name = || it.name.clone();
+        match news {
+            News::Greeted => {
+                self.notices.push_back(Notice::PeerGreeted(name()));
+                it.tell_role(role, self.term);
+            }
+            News::Complete => {}
+            News::Role(word, term) => {
+                (it.role, it.term) = (role_of(word), term);
+                self.term = self.term.max(term);
+            }
+            News::Takeover { term, from: _ } => self.term = self.term.max(term),
+            News::Request => it.prove_now(self.now),
+            News::Broken => {
+                self.notices.push_back(Notice::PeerBroken(name()));
+                self.broken.push_back(peer);
+            }
+            News::Repaired(stats) => self.notices.push_back(Notice::Repaired {
+                peer: name(),
+                stats,
+            }),
+        }
+    }
+
+    /// Has everybody who follows a cache take note of what happened to it.
+    pub(super) fn follow_caches(&mut self) {
+        let idle = |journal: &Journal<_>| journal.is_empty();
+        let flows_idle = self.internal.flows.journal.as_ref().is_none_or(idle);
+        let idle = |journal: &Journal<_>| journal.is_empty();
+        let journal = &self.internal.expectations.journal;
+        if flows_idle && journal.as_ref().is_none_or(idle) {
+            return;
+        }
+        for peer in &mut self.peers {
+            peer.teller.follow(&self.internal);
+        }
+        if let Some(journal) = &mut self.internal.flows.journal {
+            journal.forget();
+        }
+        if let Some(journal) = &mut self.internal.expectations.journal {
+            journal.forget();
+        }
+    }
+
+    /// Lets the peers act on the passing of time.
+    pub(super) fn time_peers(&mut self) {
+        let waiting = self.inject.as_ref().map_or(0, Inject::waiting);
+        for peer in &mut self.peers {
+            if let Some(external) = self.externals.get_mut(peer.origin) {
+                peer.handle_timeout(external, waiting < WAITING_MAX);
+            }
+        }
+    }
+
+    /// The peer whose stream has a piece to be sent.
+    pub(super) fn next_piece(&mut self) -> Option<PeerId> {
+        let (internal, now) = (&self.internal, self.now);
+        let from = self.next_peer;
+        let count = self.peers.len();
+        for offset in 0..count {
+            let index = (from + offset) % count;
+            let peer = self.peers.get_mut(index)?;
+            if peer.teller.next_piece(internal, now) {
+                self.next_peer = index + 1;
+                return u8::try_from(index).ok().map(PeerId);
+            }
+        }
+        None
+    }
+
+    pub(super) fn peer(&self, peer: PeerId) -> Option<&Peer> {
+        self.peers.get(usize::from(peer.0))
     }
 }

@@ -101,7 +101,7 @@ impl Node {
                 Output::Notice(notice) => self.notices.push(notice),
                 Output::Kernel { bytes, .. } => self.kernel.push(bytes.to_vec()),
                 Output::Done { client, outcome } => self.done.push((client, outcome)),
-                Output::FlowEnded(_) | Output::Stream { .. } => {}
+                Output::FlowEnded(_) | Output::Stream { .. } | Output::ClosePeer(_) => {}
             }
         }
         sent

@@ -1,0 +1,232 @@
+//! A session with a peer in the native dialect.
+//!
+//! Everything goes over one ordered stream in each direction. How a stream is carried, encrypted and repeated
+//! is the driver's business; here it is bytes, and room for bytes.
+//!
+//! `tell` is the stream to the peer, `prove` what makes sure that it was understood, `hear` the stream from it;
+//! `mirror` says which of its entries is meant.
+
+mod hear;
+mod known;
+pub(crate) mod mirror;
+mod pending;
+mod policy;
+mod prove;
+mod tell;
+
+use std::time::Instant;
+
+use native::DigestKey;
+use native::message::{Capabilities, Hello, RoleWord, VERSION, Word};
+
+use crate::api::PeerSettings;
+use crate::external::External;
+use crate::internal::Internal;
+use crate::random::Random;
+use crate::role::Role;
+use crate::snapshot::{PeerSnapshot, PeerState, Replication};
+use hear::Hearer;
+pub(crate) use hear::News;
+use policy::Guard;
+use tell::Teller;
+
+/// Handles that a peer may use at least, whatever the limit of the caches.
+const HANDLES_MIN: usize = 1 << 20;
+
+/// Orphans looked at in one step.
+const ORPHANS_STEP: u32 = 4096;
+
+/// One peer of the native dialect.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    /// Where its entries are kept: a position among the external caches.
+    pub(crate) origin: usize,
+    pub(crate) name: String,
+    own_name: String,
+    pub(crate) teller: Teller,
+    hearer: Hearer,
+    is_open: bool,
+    /// What it says it is, and since which term.
+    pub(crate) role: Role,
+    pub(crate) term: u64,
+    /// When its stream was lost.
+    pub(crate) lost_at: Option<Instant>,
+}
+
+impl Peer {
+    /// `epoch`: random at every start of this node. `limit`: entries in a cache.
+    pub(crate) fn new(
+        settings: &PeerSettings,
+        own_name: &str,
+        origin: usize,
+        epoch: u64,
+        limit: usize,
+    ) -> Self {
+        let handle_max = limit.saturating_mul(2).max(HANDLES_MIN);
+        let handle_max = u32::try_from(handle_max).unwrap_or(u32::MAX).min(1 << 28);
+        Self {
+            origin,
+            name: settings.name.clone(),
+            own_name: own_name.to_owned(),
+            teller: Teller::new(epoch),
+            hearer: Hearer::new(Guard::new(settings.policy.clone()), handle_max),
+            is_open: false,
+            role: Role::Unknown,
+            term: 0,
+            lost_at: None,
+        }
+    }
+
+    /// A stream to the peer has been opened, and one from it.
+    pub(crate) fn open(&mut self, internal: &Internal, random: &mut Random) {
+        self.is_open = true;
+        let mut key = [0; 16];
+        for (bytes, word) in key.chunks_mut(8).zip([random.next(), random.next()]) {
+            bytes.copy_from_slice(&word.to_be_bytes());
+        }
+        let len = |len: u64| u32::try_from(len).unwrap_or(u32::MAX);
+        let hello = Hello {
+            version: VERSION,
+            name: &self.own_name,
+            epoch: self.teller.epoch,
+            capabilities: Capabilities::default(),
+            digest_key: DigestKey(key),
+            flows: len(internal.flows.stats().active),
+            expectations: len(internal.expectations.stats().active),
+            resume: self.hearer.open(),
+        };
+        self.teller.open(hello.digest_key, &Word::Hello(hello));
+    }
+
+    /// Both streams are gone.
+    pub(crate) fn close(&mut self, now: Instant) {
+        if std::mem::take(&mut self.is_open) {
+            self.lost_at = Some(now);
+        }
+        self.teller.close();
+        self.hearer.close();
+    }
+
+    /// Whether the peer has greeted on a stream that is open.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.is_open && self.hearer.is_greeted
+    }
+
+    pub(crate) fn set_room(&mut self, room: usize) {
+        self.teller.set_room(room);
+    }
+
+    /// Takes a piece of the stream from the peer.
+    pub(crate) fn receive(
+        &mut self,
+        external: &mut External,
+        now: Instant,
+        now_s: u32,
+        piece: &[u8],
+    ) -> Vec<News> {
+        if !self.is_open {
+            return Vec::new();
+        }
+        self.hearer
+            .receive(&mut self.teller, external, now, now_s, piece)
+    }
+
+    /// Says what this node is.
+    pub(crate) fn tell_role(&mut self, role: Role, term: u64) {
+        self.teller.tell_role(role_word(role), term);
+    }
+
+    /// Has everything that the peer was told proved now.
+    pub(crate) fn prove_now(&mut self, now: Instant) {
+        self.teller.prove_now(now);
+    }
+
+    /// Acts on the passing of time. `may_drop`: entries may be taken out now.
+    pub(crate) fn handle_timeout(&mut self, external: &mut External, may_drop: bool) {
+        if may_drop {
+            self.hearer.drop_orphans(external, ORPHANS_STEP);
+        }
+    }
+
+    /// When something is to be written or done.
+    pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        if self.hearer.has_orphans() {
+            return Some(now);
+        }
+        self.is_open
+            .then(|| self.teller.poll_timeout(now))
+            .flatten()
+    }
+
+    /// How far the peer is behind.
+    pub(crate) fn replication(&self, now: Instant) -> Replication {
+        self.teller.replication(now)
+    }
+
+    /// How far both agree.
+    pub(crate) fn state(&self, internal: &Internal, now: Instant) -> PeerState {
+        if !self.is_connected() {
+            return PeerState::Connecting;
+        }
+        let told = self.teller.percent(internal);
+        let heard = self.hearer.percent();
+        match (told, heard) {
+            (Some(told), Some(heard)) => PeerState::Syncing {
+                percent: told.min(heard),
+            },
+            (Some(percent), None) | (None, Some(percent)) => PeerState::Syncing { percent },
+            (None, None) if self.hearer.is_doubted => PeerState::Repairing,
+            (None, None) => PeerState::InSync {
+                proved: self
+                    .hearer
+                    .proved_at
+                    .map(|at| now.saturating_duration_since(at)),
+            },
+        }
+    }
+
+    pub(crate) fn snapshot(
+        &self,
+        internal: &Internal,
+        external: &External,
+        now: Instant,
+    ) -> PeerSnapshot {
+        PeerSnapshot {
+            name: self.name.clone(),
+            state: self.state(internal, now),
+            role: self.role,
+            entries: external.flows.stats().active,
+            replication: self.replication(now),
+            received: self.hearer.stats,
+            sent: self.teller.proof.stats,
+            refused: self.hearer.refused(),
+            malformed: self.hearer.malformed,
+            messages_sent: self.teller.messages,
+            messages_received: self.hearer.messages,
+            resumed: self.hearer.resumed,
+        }
+    }
+
+    pub(crate) fn is_consistent(&self) -> bool {
+        self.teller.is_consistent()
+    }
+}
+
+fn role_word(role: Role) -> RoleWord {
+    match role {
+        Role::Unknown => RoleWord::Unset,
+        Role::Primary => RoleWord::Primary,
+        Role::Backup => RoleWord::Backup,
+        Role::Fault => RoleWord::Faulty,
+    }
+}
+
+/// The role that a peer says it has.
+pub(crate) fn role_of(word: RoleWord) -> Role {
+    match word {
+        RoleWord::Unset => Role::Unknown,
+        RoleWord::Primary => Role::Primary,
+        RoleWord::Backup => Role::Backup,
+        RoleWord::Faulty => Role::Fault,
+    }
+}

@@ -1,0 +1,572 @@
+//! What a peer tells: its entries into the external cache of their origin, and what it says about ours.
+
+use std::time::Instant;
+
+use flow::{Expectation, Flow};
+use native::message::{Changes, Hashes, Hello, Range, RoleWord, Table, Word};
+use native::{Decoder, Digest, Fields, Message, RangeDigest};
+
+use super::mirror::{Mirror, Was};
+use super::policy::Guard;
+use super::prove::{CHECK_LEN, LEAF_LEN, handles};
+use super::tell::Teller;
+use crate::cache::{Cache, Object};
+use crate::external::External;
+use crate::journal::Marks;
+use crate::packed::PackedFlow;
+use crate::snapshot::RepairStats;
+
+/// Entries compared for one check. A longer range is doubted without a look.
+const COMPARED_MAX: usize = 4096;
+
+/// What a peer has said of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Greeting {
+    pub(super) epoch: u64,
+    /// Entries that it had.
+    flows: u32,
+}
+
+/// Something that concerns more than the peer's own cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// It has greeted.
+    Greeted,
+    /// Everything that it has is here.
+    Complete,
+    /// It is something else than before, or says so again.
+    Role(RoleWord, u64),
+    /// The entries of this node are its own from now on.
+    Takeover { term: u64, from: String },
+    /// It wants its own entries back, or everything proved.
+    Request,
+    /// Nothing more of its stream can be understood.
+    Broken,
+    /// A round of comparisons has ended after repairs.
+    Repaired(RepairStats),
+}
+
+/// The round of checks under way.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    table: Table,
+    next: u32,
+    /// Every check since the beginning was equal.
+    agrees: bool,
+    /// Repairs at its beginning.
+    before: RepairStats,
+}
+
+/// The stream from a peer.
+#[derive(Debug)]
+pub(crate) struct Hearer {
+    decoder: Decoder,
+    digest: Option<RangeDigest>,
+    guard: Guard,
+    handle_max: u32,
+    /// The last greeting; kept when the stream is gone, to go on from there.
+    pub(super) greeting: Option<Greeting>,
+    /// It has greeted on this stream.
+    pub(super) is_greeted: bool,
+    /// Messages about entries that were applied since its start.
+    received: u64,
+    /// Everything has been told since its start.
+    pub(super) is_complete: bool,
+    told: u64,
+    round: Option<Round>,
+    /// A difference was found, and no round has ended without one since.
+    pub(super) is_doubted: bool,
+    pub(super) proved_at: Option<Instant>,
+    /// Orphans are being taken out, from this position on.
+    orphans: [Option<u32>; 2],
+    is_broken: bool,
+    pub(super) stats: RepairStats,
+    pub(super) malformed: u64,
+    pub(super) messages: u64,
+    pub(super) resumed: u64,
+    news: Vec<News>,
+}
+
+impl Hearer {
+    pub(super) fn new(guard: Guard, handle_max: u32) -> Self {
+        Self {
+            decoder: Decoder::new(),
+            digest: None,
+            guard,
+            handle_max,
+            greeting: None,
+            is_greeted: false,
+            received: 0,
+            is_complete: false,
+            told: 0,
+            round: None,
+            is_doubted: false,
+            proved_at: None,
+            orphans: [None; 2],
+            is_broken: false,
+            stats: RepairStats::default(),
+            malformed: 0,
+            messages: 0,
+            resumed: 0,
+            news: Vec::new(),
+        }
+    }
+
+    /// A new stream begins. Returns where the former one stood.
+    pub(super) fn open(&mut self) -> Option<native::message::Resume> {
+        self.close();
+        self.greeting.map(|greeting| native::message::Resume {
+            epoch: greeting.epoch,
+            position: self.received,
+        })
+    }
+
+    pub(super) fn close(&mut self) {
+        self.decoder = Decoder::new();
+        (self.digest, self.round) = (None, None);
+        (self.is_greeted, self.is_broken) = (false, false);
+    }
+
+    /// How much of everything has been told; `None`: all of it.
+    pub(super) fn percent(&self) -> Option<u8> {
+        if self.is_complete {
+            return None;
+        }
+        let all = self.greeting.map_or(1, |greeting| greeting.flows.max(1));
+        let percent = self.told * 100 / u64::from(all);
+        Some(u8::try_from(percent).unwrap_or(99).min(99))
+    }
+
+    pub(super) fn refused(&self) -> u64 {
+        self.guard.refused
+    }
+
+    /// Takes a piece of the stream.
+    pub(super) fn receive(
+        &mut self,
+        teller: &mut Teller,
+        external: &mut External,
+        now: Instant,
+        now_s: u32,
+        piece: &[u8],
+    ) -> Vec<News> {
+        let before = self.received;
+        let mut decoder = std::mem::take(&mut self.decoder);
+        decoder.push(piece);
+        while !self.is_broken {
+            match decoder.next() {
+                Ok(None) => break,
+                Ok(Some(Ok(message))) => self.message(teller, external, now, now_s, message),
+                Ok(Some(Err(_))) => {
+                    self.malformed += 1;
+                    self.received += 1;
+                }
+                Err(_) => self.give_up(),
+            }
+        }
+        self.decoder = decoder;
+        if self.received != before {
+            teller.acknowledge(self.received, now);
+        }
+        std::mem::take(&mut self.news)
+    }
+
+    fn give_up(&mut self) {
+        self.malformed += 1;
+        self.is_broken = true;
+        self.news.push(News::Broken);
+    }
+
+    fn message(
+        &mut self,
+        teller: &mut Teller,
+        external: &mut External,
+        now: Instant,
+        now_s: u32,
+        message: Message<'_>,
+    ) {
+        self.messages += 1;
+        if !self.is_greeted {
+            match message {
+                Message::Word(Word::Hello(hello)) => self.greeted(teller, external, &hello),
+                // Without a greeting nothing that follows can be placed.
+                _ => self.give_up(),
+            }
+            return;
+        }
+        self.received += u64::from(message.is_entry());
+        match message {
+            Message::NewFlow { handle, flow } => {
+                self.told += 1;
+                self.flow(external, now, now_s, handle, &flow);
+            }
+            Message::UpdateFlow { handle, changes } => {
+                self.update(teller, external, now_s, handle, &changes);
+            }
+            Message::GoneFlow { handle } => {
+                external.flow_handles.vacate(&mut external.flows, handle);
+            }
+            Message::NewExpectation {
+                handle,
+                expectation,
+            } => {
+                self.expectation(external, now_s, handle, &expectation);
+            }
+            Message::GoneExpectation { handle } => {
+                external
+                    .expectation_handles
+                    .vacate(&mut external.expectations, handle);
+            }
+            Message::StatementFlow { handle, flow } => {
+                let was = match &flow {
+                    Some(flow) => self.flow(external, now, now_s, handle, flow),
+                    None => vacated(&mut external.flow_handles, &mut external.flows, handle),
+                };
+                self.count(was, flow.is_some());
+            }
+            Message::StatementExpectation {
+                handle,
+                expectation,
+            } => {
+                let was = match &expectation {
+                    Some(expectation) => self.expectation(external, now_s, handle, expectation),
+                    None => vacated(
+                        &mut external.expectation_handles,
+                        &mut external.expectations,
+                        handle,
+                    ),
+                };
+                self.count(was, expectation.is_some());
+            }
+            Message::Ack { position } => teller.acknowledged(position, now),
+            Message::Word(word) => self.word(teller, external, now, &word),
+            Message::Unknown => {}
+        }
+    }
+
+    /// Counts what a statement has repaired.
+    fn count(&mut self, was: Option<Was>, is_there: bool) {
+        match was {
+            Some(Was::Missing) => self.stats.missing += 1,
+            Some(Was::Different) if is_there => self.stats.different += 1,
+            Some(Was::Different) => self.stats.extra += 1,
+            Some(Was::Same) | None => {}
+        }
+    }
+
+    fn flow(
+        &mut self,
+        external: &mut External,
+        now: Instant,
+        now_s: u32,
+        handle: u32,
+        flow: &Flow,
+    ) -> Option<Was> {
+        let (cache, handles) = (&mut external.flows, &mut external.flow_handles);
+        if handle >= self.handle_max {
+            self.malformed += 1;
+            return None;
+        }
+        if !self.guard.allows(flow) {
+            handles.refuse(cache, handle);
+            return None;
+        }
+        let is_new = handles.id(handle).is_none();
+        if is_new && !self.guard.has_room(cache.stats().active, now) {
+            // The next comparison has it told again.
+            handles.vacate(cache, handle);
+            return None;
+        }
+        handles.tell(cache, handle, flow, now_s).ok()
+    }
+
+    fn expectation(
+        &mut self,
+        external: &mut External,
+        now_s: u32,
+        handle: u32,
+        expectation: &Expectation,
+    ) -> Option<Was> {
+        if handle >= self.handle_max {
+            self.malformed += 1;
+            return None;
+        }
+        let cache = &mut external.expectations;
+        external
+            .expectation_handles
+            .tell(cache, handle, expectation, now_s)
+            .ok()
+    }
+
+    fn update(
+        &mut self,
+        teller: &mut Teller,
+        external: &mut External,
+        now_s: u32,
+        handle: u32,
+        changes: &Changes<'_>,
+    ) {
+        let (cache, handles) = (&mut external.flows, &mut external.flow_handles);
+        let Some(id) = handles.id(handle) else {
+            if !handles.is_refused(handle) {
+                // It was lost here: have it told whole.
+                doubt_one(teller, handle, 0);
+            }
+            return;
+        };
+        let Some(slot) = cache.get(id) else {
+            return;
+        };
+        let mut flow = slot.value();
+        match changes.apply(&mut flow) {
+            Ok(_) if !self.guard.allows(&flow) => handles.refuse(cache, handle),
+            Ok(fields) if PackedFlow::is_another(Marks::fields(fields)) => {
+                cache.replace(id, &flow, now_s);
+            }
+            Ok(_) => cache.assign(id, &flow, now_s),
+            Err(_) => {
+                self.malformed += 1;
+                let hash = self.digest.as_mut().map_or(0, |d| d.flow_hash(&flow));
+                doubt_one(teller, handle, !hash);
+            }
+        }
+    }
+
+    fn word(&mut self, teller: &mut Teller, external: &External, now: Instant, word: &Word<'_>) {
+        match *word {
+            // A second greeting on one stream makes no sense.
+            Word::Hello(_) => self.give_up(),
+            Word::Check(range, digest) => self.check(teller, external, now, range, digest),
+            Word::Doubt(range, hashes) => teller.proof.doubt(range, hashes),
+            Word::Complete => {
+                self.is_complete = true;
+                self.orphans = [Some(0); 2];
+                self.news.push(News::Complete);
+            }
+            Word::Role(role, term) => self.news.push(News::Role(role, term)),
+            Word::Takeover(takeover) => self.news.push(News::Takeover {
+                term: takeover.term,
+                from: takeover.from.to_owned(),
+            }),
+            Word::Request => self.news.push(News::Request),
+            Word::Offer(_) | Word::Want { .. } | Word::Goodbye => {}
+        }
+    }
+
+    fn greeted(&mut self, teller: &mut Teller, external: &mut External, hello: &Hello<'_>) {
+        self.is_greeted = true;
+        self.digest = Some(RangeDigest::new(hello.digest_key, Fields::ALL));
+        let is_same = self
+            .greeting
+            .is_some_and(|greeting| greeting.epoch == hello.epoch);
+        if is_same {
+            self.resumed += 1;
+        } else {
+            // It has started anew; what it had is kept until it has said what it has now.
+            external.flow_handles.orphan_all();
+            external.expectation_handles.orphan_all();
+            (self.received, self.told) = (0, 0);
+            (self.is_complete, self.orphans) = (false, [None; 2]);
+            self.proved_at = None;
+        }
+        self.greeting = Some(Greeting {
+            epoch: hello.epoch,
+            flows: hello.flows,
+        });
+        match hello.resume {
+            Some(resume) if resume.epoch == teller.epoch => teller.resume(resume.position),
+            _ => teller.start_over(),
+        }
+        self.news.push(News::Greeted);
+    }
+
+    fn check(
+        &mut self,
+        teller: &mut Teller,
+        external: &External,
+        now: Instant,
+        range: Range,
+        digest: Digest,
+    ) {
+        let Some(ours) = &mut self.digest else {
+            return;
+        };
+        self.stats.checks += 1;
+        let found = match range.table {
+            Table::Flows => compare(
+                &external.flows,
+                &external.flow_handles,
+                range,
+                |handle, flow| ours.add_flow(handle, flow),
+            ),
+            Table::Expectations => compare(
+                &external.expectations,
+                &external.expectation_handles,
+                range,
+                |handle, expectation| ours.add_expectation(handle, expectation),
+            ),
+        };
+        let is_equal = ours.finish() == digest && found.is_whole || found.is_refused;
+        if !is_equal {
+            self.stats.doubts += 1;
+            (self.is_doubted, self.proved_at) = (true, None);
+            self.doubt(teller, external, range);
+        }
+        self.follow_round(now, range, is_equal);
+    }
+
+    /// Has the peer look closer.
+    fn doubt(&mut self, teller: &mut Teller, external: &External, range: Range) {
+        let end = match range.table {
+            Table::Flows => external.flow_handles.end(),
+            Table::Expectations => external.expectation_handles.end(),
+        };
+        if range.count <= LEAF_LEN {
+            let Some(digest) = &mut self.digest else {
+                return;
+            };
+            let hashes = Hashes::new(handles(range).map(|handle| match range.table {
+                Table::Flows => hash(&external.flows, &external.flow_handles, handle, |flow| {
+                    digest.flow_hash(flow)
+                }),
+                Table::Expectations => hash(
+                    &external.expectations,
+                    &external.expectation_handles,
+                    handle,
+                    |expectation| digest.expectation_hash(expectation),
+                ),
+            }));
+            teller.answer(&Word::Doubt(range, Some(hashes)));
+            return;
+        }
+        // Behind the last handle of the peer there may be a few that it has forgotten.
+        let count = if range.count > CHECK_LEN {
+            end.saturating_sub(range.first).max(CHECK_LEN)
+        } else {
+            range.count
+        };
+        teller.answer(&Word::Doubt(Range { count, ..range }, None));
+    }
+
+    /// Notes how far the round has come. Closer looks in between are no part of it.
+    fn follow_round(&mut self, now: Instant, range: Range, is_equal: bool) {
+        if range.table == Table::Flows && range.first == 0 && range.count >= CHECK_LEN {
+            self.round = Some(Round {
+                table: Table::Flows,
+                next: 0,
+                agrees: true,
+                before: self.stats,
+            });
+        }
+        let Some(round) = &mut self.round else {
+            return;
+        };
+        round.agrees &= is_equal;
+        if (range.table, range.first) != (round.table, round.next) {
+            return;
+        }
+        round.next = range.first.saturating_add(range.count);
+        if round.next < u32::MAX {
+            return;
+        }
+        if range.table == Table::Flows {
+            (round.table, round.next) = (Table::Expectations, 0);
+            return;
+        }
+        let (agrees, before) = (round.agrees, round.before);
+        self.round = None;
+        if agrees && self.is_complete {
+            (self.proved_at, self.is_doubted) = (Some(now), false);
+        }
+        let repaired = RepairStats {
+            checks: self.stats.checks - before.checks,
+            doubts: self.stats.doubts - before.doubts,
+            missing: self.stats.missing - before.missing,
+            extra: self.stats.extra - before.extra,
+            different: self.stats.different - before.different,
+        };
+        if repaired.repaired() > 0 {
+            self.news.push(News::Repaired(repaired));
+        }
+    }
+
+    /// Whether orphans wait to be taken out.
+    pub(super) fn has_orphans(&self) -> bool {
+        self.orphans.iter().any(Option::is_some)
+    }
+
+    /// Takes out some of the entries that the peer no longer has since it started anew.
+    pub(super) fn drop_orphans(&mut self, external: &mut External, step: u32) {
+        let [flows, expectations] = &mut self.orphans;
+        if let Some(from) = *flows {
+            *flows = external
+                .flow_handles
+                .drop_orphans(&mut external.flows, from, step);
+        } else if let Some(from) = *expectations {
+            *expectations =
+                external
+                    .expectation_handles
+                    .drop_orphans(&mut external.expectations, from, step);
+        }
+    }
+}
+
+/// What there is under the handles of a range.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    /// All of it was looked at.
+    is_whole: bool,
+    /// Among it are entries that this node does not want: nothing can be said of the range.
+    is_refused: bool,
+}
+
+fn compare<T: Object>(
+    cache: &Cache<T>,
+    mirror: &Mirror,
+    range: Range,
+    mut add: impl FnMut(u32, &T::Value),
+) -> Found {
+    let mut found = Found {
+        is_whole: true,
+        is_refused: false,
+    };
+    let mut count = 0;
+    let end = handles(range).end.min(mirror.end());
+    for handle in range.first..end {
+        found.is_refused |= mirror.refused() > 0 && mirror.is_refused(handle);
+        let Some(slot) = mirror.id(handle).and_then(|id| cache.get(id)) else {
+            continue;
+        };
+        count += 1;
+        if count > COMPARED_MAX {
+            found.is_whole = false;
+            break;
+        }
+        add(handle, &slot.value());
+    }
+    found
+}
+
+fn hash<T: Object>(
+    cache: &Cache<T>,
+    mirror: &Mirror,
+    handle: u32,
+    of: impl FnOnce(&T::Value) -> u64,
+) -> u64 {
+    let slot = mirror.id(handle).and_then(|id| cache.get(id));
+    slot.map_or(0, |slot| of(&slot.value()))
+}
+
+fn vacated<T: Object>(mirror: &mut Mirror, cache: &mut Cache<T>, handle: u32) -> Option<Was> {
+    mirror.vacate(cache, handle).then_some(Was::Different)
+}
+
+/// Has one connection stated.
+fn doubt_one(teller: &mut Teller, handle: u32, hash: u64) {
+    let range = Range {
+        table: Table::Flows,
+        first: handle,
+        count: 1,
+    };
+    teller.answer(&Word::Doubt(range, Some(Hashes::new([hash]))));
+}
