@@ -27,6 +27,7 @@ mod server;
 mod service;
 mod settings;
 mod tasks;
+mod top;
 mod verbs;
 
 use std::ffi::OsString;
@@ -61,20 +62,21 @@ fn main() -> ExitCode {
 
 fn carry_out(call: &Call) -> ExitCode {
     let (config, json) = (&call.config, call.json);
-    match call.verb {
+    match &call.verb {
         Verb::Check => check::check(config),
         Verb::Convert => check::convert(config),
         Verb::Sweep => lock::sweep(config),
         Verb::Role => with_socket(config, |socket| verbs::role(socket, json)),
         Verb::Become { role, timeout } => with_socket(config, |socket| {
-            verbs::become_role(socket, role, timeout, json)
+            verbs::become_role(socket, *role, *timeout, json)
         }),
         Verb::Ready => with_socket(config, |socket| verbs::ready(socket, json)),
         Verb::Dump(dump) => match dump {
-            Some(dump) => ask(Request::dump(dump).number(), config),
+            Some(dump) => ask(Request::dump(*dump).number(), config),
             None => ExitCode::FAILURE,
         },
-        Verb::Stats(page) => with_socket(config, |socket| verbs::stats(socket, page, json)),
+        Verb::Stats(page) => with_socket(config, |socket| verbs::stats(socket, *page, json)),
+        Verb::Top(words) => with_socket(config, |socket| fail(&top::run(socket, words))),
     }
 }
 

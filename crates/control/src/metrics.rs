@@ -134,6 +134,11 @@ impl Page {
         }
         self.counter("commits", "Commits that have ended.");
         self.total("commits", &[], report.commits.count);
+        self.counter(
+            "committed_entries",
+            "Entries that the kernel took in commits.",
+        );
+        self.total("committed_entries", &[], report.commits.entries);
         if let Some(last) = report.commits.last {
             self.gauge("commit_duration_seconds", "How long the last commit took.");
             self.sample("commit_duration_seconds", &[], last.took_s);

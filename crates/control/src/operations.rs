@@ -45,6 +45,9 @@ pub struct BulkReport {
 pub struct CommitsReport {
     /// How many.
     pub count: u64,
+    /// Entries that the kernel took in all of them.
+    #[serde(default)]
+    pub entries: u64,
     /// The last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<CommitReport>,
@@ -140,6 +143,7 @@ impl From<&Operations> for CommitsReport {
     fn from(operations: &Operations) -> Self {
         Self {
             count: operations.commits,
+            entries: operations.committed,
             last: operations.last_commit.map(|end| CommitReport {
                 committed: end.committed,
                 refused: end.refused,

@@ -91,6 +91,8 @@ pub struct Operations {
     pub bulk: Option<Work>,
     /// Commits that have ended.
     pub commits: u64,
+    /// Entries that the kernel took in all of them.
+    pub committed: u64,
     /// The last one of them.
     pub last_commit: Option<CommitEnd>,
     /// What the kernel has refused in all of them.
@@ -127,6 +129,7 @@ pub(crate) fn finished(end: End, now: Instant) -> Finished {
 #[derive(Debug, Default)]
 pub(crate) struct Commits {
     count: u64,
+    committed: u64,
     last: Option<(Instant, CommitEnd)>,
     refusals: Refusals,
 }
@@ -134,6 +137,7 @@ pub(crate) struct Commits {
 impl Commits {
     pub(crate) fn ended(&mut self, now: Instant, end: CommitEnd, refusals: Refusals) {
         self.count += 1;
+        self.committed += end.committed;
         self.last = Some((now, end));
         for (errno, refused) in refusals {
             let all = self.refusals.entry(errno).or_default();
@@ -144,6 +148,7 @@ impl Commits {
 
     pub(crate) fn tell(&self, operations: &mut Operations, now: Instant) {
         operations.commits = self.count;
+        operations.committed = self.committed;
         operations.last_commit = self.last.map(|(at, end)| CommitEnd {
             ago: now.saturating_duration_since(at),
             ..end

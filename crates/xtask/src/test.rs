@@ -109,6 +109,7 @@ fn prepare(stages: &mut Stages, filter: Option<&str>) {
                 "setpriv",
                 "systemd-analyze",
                 "fish",
+                "tmux",
             ])
         } else {
             println!("   not root: tests in network namespaces will be skipped");

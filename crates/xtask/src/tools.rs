@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use netlab::skip::find_tool;
 
 /// Programs, and the Debian package of each.
-const PACKAGES: [(&str, &str); 16] = [
+const PACKAGES: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("ping", "iputils-ping"),
@@ -26,6 +26,7 @@ const PACKAGES: [(&str, &str); 16] = [
     ("systemd-analyze", "systemd"),
     ("fish", "fish"),
     ("valgrind", "valgrind"),
+    ("tmux", "tmux"),
 ];
 
 /// Installs the named programs that are missing, from the distribution.

@@ -33,6 +33,8 @@ pub(crate) enum Verb {
     Stats(Option<Page>),
     /// List a cache. `None`: which one has not been said.
     Dump(Option<Dump>),
+    /// Show the live screen, with these arguments.
+    Top(Vec<OsString>),
 }
 
 /// A verb with the options that all of them take.
@@ -54,6 +56,7 @@ fn find(word: &OsStr) -> Option<Verb> {
         b"sweep" => Verb::Sweep,
         b"stats" => Verb::Stats(None),
         b"dump" => Verb::Dump(None),
+        b"top" => Verb::Top(Vec::new()),
         _ => return None,
     })
 }
@@ -86,10 +89,11 @@ fn options<'a>(
 ) -> Result<Call, String> {
     let (mut timeout, mut format) = (None, Format::Plain);
     while let Some(arg) = args.next() {
-        match (arg.as_bytes(), &call.verb) {
+        match (arg.as_bytes(), &mut call.verb) {
             (b"-C", _) => {
                 call.config = args.next().ok_or("Missing config filename")?.into();
             }
+            (_, Verb::Top(words)) => words.push(arg.clone()),
             (b"--json", Verb::Role | Verb::Become { .. } | Verb::Ready | Verb::Stats(_)) => {
                 call.json = true;
             }
