@@ -1,7 +1,9 @@
 //! A target under libFuzzer: the one that `FUZZ_TARGET` names, its seeds put into the folder `FUZZ_SEEDS`.
 //!
-//! Memory is bounded here, as libFuzzer's own bound wants a sanitizer: a run that holds more than
-//! [`LIVE_LEN_MAX`] ends as a crash.
+//! Memory and time are bounded here. Memory, as libFuzzer's own bound wants a sanitizer: a run that holds more than
+//! [`LIVE_LEN_MAX`] ends as a crash. Time, as libFuzzer's own bound counts what other processes took of the machine:
+//! an input that keeps the processor for longer than [`TIME_MAX`] ends as a crash. One that never ends is left to
+//! libFuzzer.
 
 #![no_main]
 #![allow(unsafe_code, reason = "an allocator cannot be written without")]
@@ -9,12 +11,17 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use fuzz::Target;
 use libfuzzer_sys::fuzz_target;
+use nix::time::{ClockId, clock_gettime};
 
 /// Inputs are some KiB; nothing they make may be much larger.
 const LIVE_LEN_MAX: usize = 64 * 1024 * 1024;
+
+/// Of the processor's time; inputs take some microseconds.
+const TIME_MAX: Duration = Duration::from_secs(1);
 
 static LIVE_LEN: AtomicUsize = AtomicUsize::new(0);
 
@@ -63,8 +70,16 @@ fn begin() {
     TARGET.set(target).expect("this is called once");
 }
 
+/// Time that this thread has had the processor.
+fn used() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
 fuzz_target!(init: begin(), |data: &[u8]| {
     if let Some(target) = TARGET.get() {
+        let before = used();
         (target.run)(data);
+        let took = used().saturating_sub(before);
+        assert!(took <= TIME_MAX, "an input of {} bytes took {took:?}", data.len());
     }
 });
