@@ -231,6 +231,19 @@ impl Page {
             self.counter(name, help);
             self.total(name, &[], count);
         }
+        self.counter(
+            "kernel_differences",
+            "Entries of the kernel's table that were not as events had told, by what found them and how they differed.",
+        );
+        for (found, change, count) in [
+            ("reading", "changed", kernel.missed_changed),
+            ("reading", "gone", kernel.missed_gone),
+            ("lookup", "changed", kernel.unheard_changed),
+            ("lookup", "gone", kernel.unheard_gone),
+        ] {
+            let labels = [("found", found), ("change", change)];
+            self.total("kernel_differences", &labels, count);
+        }
         self.gauge("event_buffer_bytes", "Receive buffer of the event socket.");
         self.sample("event_buffer_bytes", &[], kernel.event_buffer_bytes);
     }

@@ -121,6 +121,14 @@ pub struct KernelReport {
     pub overruns: u64,
     pub flushes: u64,
     pub resyncs: u64,
+    #[serde(default)]
+    pub missed_changed: u64,
+    #[serde(default)]
+    pub missed_gone: u64,
+    #[serde(default)]
+    pub unheard_changed: u64,
+    #[serde(default)]
+    pub unheard_gone: u64,
     pub ended_flows_bytes: u64,
     pub ended_flows_packets: u64,
     pub event_buffer_bytes: u64,
@@ -322,6 +330,10 @@ impl KernelReport {
             overruns: stats.overruns,
             flushes: stats.flushes,
             resyncs: stats.resyncs,
+            missed_changed: stats.missed.changed,
+            missed_gone: stats.missed.gone,
+            unheard_changed: stats.unheard.changed,
+            unheard_gone: stats.unheard.gone,
             ended_flows_bytes: stats.traffic_bytes,
             ended_flows_packets: stats.traffic_packets,
             event_buffer_bytes,

@@ -209,7 +209,8 @@ pub struct Settings {
     pub cache_limit: usize,
     /// Which own entries take part.
     pub filter: FlowFilter,
-    /// After an overrun, read the kernel's table this much later. `None`: never. Default 30 s.
+    /// After an overrun, read the kernel's table no later than this. `None`: never. Default 30 s. It is read after a
+    /// second, or after ten times as long as the last reading took, if that is sooner.
     pub overrun_resync: Option<Duration>,
     /// Read the kernel's table this often instead of listening to events.
     pub poll: Option<Duration>,
@@ -287,7 +288,7 @@ pub struct LiveSettings {
     pub commit_timeout_s: Option<u32>,
     /// Delay of a scheduled purge.
     pub purge_timeout: Duration,
-    /// After an overrun, read the kernel's table this much later.
+    /// After an overrun, read the kernel's table no later than this.
     pub overrun_resync: Option<Duration>,
 }
 

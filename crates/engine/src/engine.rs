@@ -81,6 +81,8 @@ pub struct Engine {
     ended: VecDeque<Flow>,
     purge_at: Option<Instant>,
     overrun_at: Option<Instant>,
+    /// How long the last reading of the connections took.
+    reading_took: Duration,
     poll_at: Option<Instant>,
     stats: KernelStats,
     /// Rotates, so that no kind of output starves another.
@@ -146,6 +148,7 @@ impl Engine {
             ended: VecDeque::new(),
             purge_at: None,
             overrun_at: None,
+            reading_took: Duration::ZERO,
             poll_at: None,
             stats: KernelStats::default(),
             turn: 0,

@@ -127,6 +127,15 @@ impl ReceiveStats {
     }
 }
 
+/// How the kernel's table was different from the internal cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Differences {
+    /// Entries that were missing or outdated.
+    pub changed: u64,
+    /// Entries that had gone.
+    pub gone: u64,
+}
+
 /// What arrived from the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelStats {
@@ -142,6 +151,10 @@ pub struct KernelStats {
     pub flushes: u64,
     /// Readings of the kernel's table.
     pub resyncs: u64,
+    /// What readings found to be different from what events had told.
+    pub missed: Differences,
+    /// What lookups found of entries that no event tells of.
+    pub unheard: Differences,
     /// Bytes of ended flows.
     pub traffic_bytes: u64,
     /// Packets of ended flows.

@@ -9,7 +9,7 @@ use ctnetlink::{EventKind, Header, emit, messages};
 use engine::api::{ExpectationSync, ExternalMode, InternalMode, Settings};
 use engine::snapshot::{ExternalStats, InternalStats};
 use engine::{ClientId, Command, KernelSocket, LinkState, Mode, Notice, Scope};
-use flow::{Action, FlowFilter, Key, ProtoInfo, Tcp, TcpState};
+use flow::{Action, FlowFilter, Key, ProtoInfo, Tcp, TcpFlags, TcpState};
 use syncwire::{Change, Kind};
 
 const ALARM: Mode = Mode::Alarm {
@@ -353,8 +353,13 @@ fn a_resync_with_the_kernel_sends_only_what_differs() {
     let dump = requests(&node.kernel[0])[0].1;
     // In the kernel: 0 as it was, 1 with another mark, 2 gone, 3 new.
     // A reading tells a mark of zero, an event does not.
+    // It also tells the flags of TCP, which are nobody's business.
     let mut unmarked = flow(0);
     unmarked.mark = Some(0);
+    if let ProtoInfo::Tcp(tcp) = &mut unmarked.proto {
+        let flags = Some(TcpFlags { flags: 8, mask: 0 });
+        (tcp.flags_orig, tcp.flags_reply) = (flags, flags);
+    }
     let mut marked = flow(1);
     marked.mark = Some(9);
     for entry in [unmarked, marked, flow(3)] {
@@ -382,4 +387,30 @@ fn a_resync_with_the_kernel_sends_only_what_differs() {
         changed: 2,
         gone: 1
     }));
+    let missed = node.engine.snapshot().kernel.missed;
+    assert_eq!((missed.changed, missed.gone), (2, 1));
+}
+
+#[test]
+fn readings_after_overruns_leave_nine_parts_of_ten_of_the_time_and_wait_no_longer_than_configured()
+{
+    for (took_s, waits_s) in [(0, 1), (2, 20), (9, 30)] {
+        let mut node = Node::new(settings(Mode::Notrack));
+        for (took_s, waits_s) in [(took_s, 1), (0, waits_s)] {
+            node.kernel.clear();
+            node.engine.handle_overrun(node.now);
+            for tenth in 0..10 * waits_s {
+                assert!(node.kernel.is_empty(), "too early: {tenth} tenths");
+                node.wait(Duration::from_millis(100));
+                node.datagrams();
+            }
+            let dump = requests(&node.kernel[0])[0].1;
+            node.wait(Duration::from_secs(took_s));
+            let mut done = Vec::new();
+            emit::done(&mut done, dump, 0, 0);
+            node.engine
+                .handle_kernel_reply(node.now, KernelSocket::Dump, &done);
+            node.datagrams();
+        }
+    }
 }

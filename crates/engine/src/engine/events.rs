@@ -14,6 +14,12 @@ use crate::kernel::verify::Doubt;
 use crate::packed::PackedFlow;
 use crate::queue::Entry;
 
+/// After an overrun the table is read this much later at the earliest: others may follow it at once.
+const OVERRUN_PAUSE: Duration = Duration::from_secs(1);
+
+/// Reading the table takes no more than one part in so many of the time, however often the buffer overruns.
+const READING_SHARE: u32 = 10;
+
 /// Lookups of connections with expectations that may wait.
 const ADJUSTED_MAX: usize = 1024;
 
@@ -58,7 +64,9 @@ impl Engine {
         self.early.clear();
         // An overrun that follows does not put off the reading that is due.
         if self.overrun_at.is_none() && self.has_internal_cache() {
-            self.overrun_at = self.settings.overrun_resync.map(|after| now + after);
+            let soon = OVERRUN_PAUSE.max(self.reading_took * READING_SHARE);
+            let latest = self.settings.overrun_resync;
+            self.overrun_at = latest.map(|latest| now + latest.min(soon));
         }
         debug_assert!(self.check_invariants());
     }

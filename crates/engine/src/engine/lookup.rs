@@ -126,6 +126,8 @@ impl Engine {
             }
         }
         if let Some((changed, gone)) = self.recheck.finish(self.now) {
+            self.stats.unheard.changed += changed;
+            self.stats.unheard.gone += gone;
             self.notices.push_back(Notice::Rechecked { changed, gone });
         }
     }

@@ -111,7 +111,7 @@ impl Engine {
             3 => self.flush.next_batch().then_some(Action::Flush),
             4 => self.next_piece().map(Action::Stream),
             5 => self.verify.next_batch().then_some(Action::Verify),
-            _ => self.dump.next_request().then_some(Action::Dump),
+            _ => self.dump.next_request(self.now).then_some(Action::Dump),
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::kernel::dump::{Job, Purpose, Table};
 use crate::kernel::inject::Inject;
 use crate::kernel::verify::Doubt;
 use crate::notice::Notice;
+use crate::packed::PackedFlow;
 use crate::queue::Entry;
 
 /// Positions looked at in one step of a sweep.
@@ -297,8 +298,15 @@ impl Engine {
         if job.purpose.keeps() {
             self.recheck.arm(self.now);
         }
-        if job.purpose == Purpose::Reconcile && job.table == Table::Flows {
-            self.notices.push_back(Notice::Reconciled { changed, gone });
+        if job.purpose == Purpose::Reconcile {
+            self.stats.missed.changed += changed;
+            self.stats.missed.gone += gone;
+        }
+        if job.table == Table::Flows {
+            self.reading_took = self.dump.took(self.now);
+            if job.purpose == Purpose::Reconcile {
+                self.notices.push_back(Notice::Reconciled { changed, gone });
+            }
         }
         if incomplete && self.overrun_at.is_none() {
             self.overrun_at = Some(self.now);
@@ -310,14 +318,17 @@ impl Engine {
 
 /// Whether two entries differ in anything that is replicated, the running timeout aside.
 ///
-/// Events leave out what is zero, readings tell it.
+/// Events leave out what is zero, readings tell it; and the cache does not keep everything that the kernel tells.
 pub(super) fn differs(a: &Flow, b: &Flow) -> bool {
-    let comparable = |flow: &Flow| Flow {
-        timeout_s: None,
-        id: None,
-        mark: Some(flow.mark.unwrap_or_default()),
-        synproxy: Some(flow.synproxy.unwrap_or_default()),
-        ..*flow
+    let comparable = |flow: &Flow| {
+        let kept = PackedFlow::pack(flow).unpack();
+        Flow {
+            timeout_s: None,
+            id: None,
+            mark: Some(kept.mark.unwrap_or_default()),
+            synproxy: Some(kept.synproxy.unwrap_or_default()),
+            ..kept
+        }
     };
     comparable(a) != comparable(b)
 }

@@ -1,6 +1,7 @@
 //! Readings of the own kernel's tables, one after the other.
 
 use std::collections::{HashSet, VecDeque};
+use std::time::{Duration, Instant};
 
 use ctnetlink::request::{self, DumpFilter};
 
@@ -79,6 +80,8 @@ pub(crate) struct Dump {
     pub(crate) incomplete: bool,
     pub(crate) changed: u64,
     pub(crate) gone: u64,
+    /// When the current reading began.
+    began: Option<Instant>,
 }
 
 impl Dump {
@@ -93,6 +96,7 @@ impl Dump {
             incomplete: false,
             changed: 0,
             gone: 0,
+            began: None,
         }
     }
 
@@ -126,13 +130,14 @@ impl Dump {
     }
 
     /// Writes the request for the next reading. `false`: none waits, or one is under way.
-    pub(crate) fn next_request(&mut self) -> bool {
+    pub(crate) fn next_request(&mut self, now: Instant) -> bool {
         if self.current.is_none()
             && let Some(job) = self.waiting.pop_front()
         {
             self.current = Some((job, Stage::Ask));
             self.epoch = self.epoch.wrapping_add(1).max(1);
             (self.changed, self.gone, self.incomplete) = (0, 0, false);
+            self.began = Some(now);
         }
         let Some((job, stage @ Stage::Ask)) = &mut self.current else {
             return false;
@@ -189,6 +194,12 @@ impl Dump {
         if let Some((_, stage)) = &mut self.current {
             *stage = Stage::Ask;
         }
+    }
+
+    /// How long the latest reading has taken so far.
+    pub(crate) fn took(&self, now: Instant) -> Duration {
+        let began = self.began.unwrap_or(now);
+        now.saturating_duration_since(began)
     }
 
     /// Ends the current reading.

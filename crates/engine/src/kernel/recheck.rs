@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 /// A round begins no sooner than this after the one before.
-pub(crate) const PERIOD: Duration = Duration::from_secs(30);
+pub(crate) const PERIOD: Duration = Duration::from_secs(5);
 
 /// Time between two steps of a round: with [`LOOKUPS`] it keeps a round below 2200 lookups in a second.
 pub(crate) const PAUSE: Duration = Duration::from_millis(30);
