@@ -1,0 +1,14 @@
+//! Real faults: real kernels, real daemons, real wires, and everything that can go wrong with them.
+//!
+//! After each one the tables are equal, memory is back, no entry that was acknowledged is lost, and the log says in a
+//! few lines what happened. Short forms by default; `cargo xtask faults --full` runs all at full length and prints
+//! what `docs/guarantees.md` has in its table.
+
+#[path = "faults/kernel.rs"]
+mod kernel;
+#[path = "faults/processes.rs"]
+mod processes;
+#[path = "faults/rig.rs"]
+mod rig;
+#[path = "faults/wire.rs"]
+mod wire;
