@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use config::{Config, FilterFrom, Role, Warning};
@@ -19,7 +20,7 @@ use crate::driver::{Driver, Link, Shared};
 use crate::kernel::{Events, Requests};
 use crate::lock::{LockError, LockFile};
 use crate::log::{Console, Facility, FlowLog, Level, Log, LogFile, OpenError, Syslog, complain};
-use crate::pace;
+use crate::pace::Pace;
 use crate::server::ControlSocket;
 use crate::{
     check, detach, interfaces, load, metrics, sandbox, scheduler, server, service, settings, tasks,
@@ -146,9 +147,11 @@ fn serve(
             load::TOML_CONFIG,
         );
     }
+    let pace = Arc::new(Pace::new(Instant::now()));
+    let paced = Arc::clone(&pace);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .on_thread_park(pace::before_waiting())
+        .on_thread_park(move || paced.before_waiting())
         .build()
         .map_err(StartError::Runtime)?;
     let local = LocalSet::new();
@@ -165,7 +168,7 @@ fn serve(
     let (socket, listener) = control.unzip();
     let driver = {
         let _entered = runtime.enter();
-        open(config, flow_log)?
+        open(config, flow_log, pace)?
     };
     // Everything that takes more rights is open; nobody has been heard yet.
     sandbox::confine(config);
@@ -181,7 +184,7 @@ fn serve(
 }
 
 /// Opens kernel sockets and links around a fresh core.
-fn open(config: &Config, flow_log: Option<FlowLog>) -> Result<Driver, StartError> {
+fn open(config: &Config, flow_log: Option<FlowLog>, pace: Arc<Pace>) -> Result<Driver, StartError> {
     let now = Instant::now();
     let interfaces = interfaces::list().unwrap_or_default();
     let endpoints = settings::endpoints(config);
@@ -205,7 +208,7 @@ fn open(config: &Config, flow_log: Option<FlowLog>) -> Result<Driver, StartError
     };
     let engine = Engine::new(settings, start);
     let links = endpoints.into_iter().map(Link::new).collect();
-    let mut driver = Driver::new(engine, events, requests, links, now);
+    let mut driver = Driver::new(engine, events, requests, links, pace, now);
     driver.configured_buffer_len = config
         .general
         .netlink_buffer_len
@@ -312,6 +315,7 @@ async fn live(
         tokio::task::spawn_local(fatal(Rc::clone(&shared), replies));
     }
     tokio::task::spawn_local(tasks::output(Rc::clone(&shared)));
+    tokio::task::spawn_local(tasks::look(Rc::clone(&shared)));
     tokio::task::spawn_local(tasks::timer(Rc::clone(&shared)));
     if links > 0 {
         let follow = tasks::follow_interfaces(Rc::clone(&shared));

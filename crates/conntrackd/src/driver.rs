@@ -7,15 +7,17 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
-use ctnetlink::socket::{Batch, Received};
+use ctnetlink::socket::{Batch, EVENT_BUFFER_LEN, Received};
 use engine::{ClientId, Command, Engine, KernelSocket, LinkId, LinkState, Notice, Outcome, Output};
 use tokio::sync::{Notify, oneshot};
 
 use crate::kernel::{Events, Requests};
 use crate::link::{DatagramLink, Endpoint, StreamLink, Traffic};
 use crate::log::FlowLog;
+use crate::pace::Pace;
 
 /// Outputs carried out before everything else gets a turn: about a millisecond of work.
 const FLUSH_BUDGET: usize = 16;
@@ -75,6 +77,7 @@ pub(crate) struct Driver {
     pub(crate) requests: Requests,
     pub(crate) links: Vec<Link>,
     pub(crate) signals: Rc<Signals>,
+    pub(crate) pace: Arc<Pace>,
     pub(crate) local_read_failed: u64,
     /// Requests of clients that may only look.
     pub(crate) local_refused: u64,
@@ -96,14 +99,19 @@ impl Driver {
         events: Option<Events>,
         requests: Requests,
         links: Vec<Link>,
+        pace: Arc<Pace>,
         now: Instant,
     ) -> Self {
+        if let Some(events) = &events {
+            pace.set_event_buffer(events.buffer_len());
+        }
         Self {
             engine,
             events,
             requests,
             links,
             signals: Rc::default(),
+            pace,
             local_read_failed: 0,
             local_refused: 0,
             started: now,
@@ -112,7 +120,7 @@ impl Driver {
             clients: HashMap::new(),
             next_client: 0,
             armed: Cell::new(None),
-            batch: Batch::new(),
+            batch: Batch::new(EVENT_BUFFER_LEN),
             buffer: vec![0; 64 * 1024],
         }
     }
@@ -171,16 +179,18 @@ impl Driver {
                 return Ok(true);
             };
             match events.socket().receive_batch(&mut self.batch, most)? {
-                Received::Data(len) => {
+                Received::Data(count) => {
+                    self.pace.events(count);
                     for bytes in self.batch.datagrams() {
                         self.engine.handle_events(now, bytes);
                     }
-                    if len < most {
+                    if count < most {
                         return Ok(true);
                     }
                 }
                 Received::Overrun => {
                     events.grow();
+                    self.pace.set_event_buffer(events.buffer_len());
                     self.engine.handle_overrun(now);
                 }
                 Received::WouldBlock => return Ok(true),
@@ -211,12 +221,14 @@ impl Driver {
         Ok(false)
     }
 
-    /// Takes a datagram of the peer.
-    pub(crate) fn datagram(&mut self, link: usize, bytes: &[u8]) {
-        let Some(id) = self.count_received(link, bytes.len()) else {
-            return;
-        };
-        self.engine.handle_datagram(Instant::now(), id, bytes);
+    /// Takes datagrams of the peer.
+    pub(crate) fn datagrams<'a>(&mut self, link: usize, datagrams: impl Iterator<Item = &'a [u8]>) {
+        let now = Instant::now();
+        for bytes in datagrams {
+            if let Some(id) = self.count_received(link, bytes.len()) {
+                self.engine.handle_datagram(now, id, bytes);
+            }
+        }
     }
 
     /// Takes a piece of the peer's stream.
@@ -229,6 +241,7 @@ impl Driver {
     }
 
     fn count_received(&mut self, link: usize, len: usize) -> Option<LinkId> {
+        self.pace.messages(len);
         self.links.get_mut(link)?.traffic.received(len);
         u8::try_from(link).ok().map(LinkId)
     }

@@ -6,7 +6,7 @@
 //!   peers ──────────► receive ┼─► Driver ─► Engine ─► flush ─► clients (end of a command)
 //!   clients ────────► control ┤                        └─► log
 //!   clock ──────────► timer ──┤
-//!   interfaces ─────► follow ─┘        output: flushes what one turn left over
+//!   interfaces ─────► follow ─┘        output: flushes what one turn left over; look: after a pause
 //! ```
 //!
 //! Each borrows the driver, hands over what it has, lets it flush, and gives way. None holds it while it
@@ -15,8 +15,10 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ctnetlink::socket::Batch;
 use engine::{KernelSocket, LinkId, LinkState};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -28,6 +30,9 @@ use crate::interfaces::{self, Interface, Watch};
 
 /// Answers read in one turn; a dump's datagram holds about a hundred entries.
 const REPLIES_PER_TURN: usize = 4;
+
+/// Longest datagram of a peer.
+const DATAGRAM_LEN: usize = 65536;
 
 /// How often a link that could not be opened is tried again without a sign from the kernel.
 const REOPEN: Duration = Duration::from_secs(1);
@@ -75,6 +80,14 @@ pub(crate) async fn replies(shared: Shared, socket: KernelSocket) -> io::Result<
             guard.clear_ready();
         }
         yield_now().await;
+    }
+}
+
+/// Lets the runtime look for what has come after a pause.
+pub(crate) async fn look(shared: Shared) {
+    let pace = Arc::clone(&shared.borrow().pace);
+    loop {
+        pace.look.notified().await;
     }
 }
 
@@ -139,13 +152,13 @@ pub(crate) async fn receive(shared: Shared, link: usize, limit: usize) {
 }
 
 async fn datagrams(shared: &Shared, link: usize, socket: &UdpSocket, limit: usize) {
-    let mut buffer = vec![0; 65536];
+    let mut batch = Batch::new(DATAGRAM_LEN);
     loop {
         if socket.readable().await.is_err() {
             tokio::time::sleep(REOPEN).await;
             continue;
         }
-        take_datagrams(&mut shared.borrow_mut(), link, socket, limit, &mut buffer);
+        take_datagrams(&mut shared.borrow_mut(), link, socket, limit, &mut batch);
         yield_now().await;
     }
 }
@@ -155,15 +168,24 @@ fn take_datagrams(
     link: usize,
     socket: &UdpSocket,
     limit: usize,
-    buffer: &mut [u8],
+    batch: &mut Batch,
 ) {
-    for _ in 0..limit {
-        // The kernel keeps what cannot be passed on yet, and drops what the buffer does not hold.
-        if driver.engine.is_congested() {
-            break;
-        }
-        match socket.try_recv(buffer) {
-            Ok(len) => driver.datagram(link, buffer.get(..len).unwrap_or_default()),
+    let mut left = limit;
+    // The kernel keeps what cannot be passed on yet, and drops what the buffer does not hold.
+    while left > 0 && !driver.engine.is_congested() {
+        let most = left.min(Batch::LEN);
+        left -= most;
+        let mut count = 0;
+        let read = socket.try_io(Interest::READABLE, || {
+            count = batch.read(socket.as_fd(), most)?;
+            // Fewer than asked for: the next ones have to be waited for.
+            (count == most)
+                .then_some(())
+                .ok_or(io::ErrorKind::WouldBlock.into())
+        });
+        driver.datagrams(link, batch.datagrams().take(count));
+        match read {
+            Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
             Err(_) => {
                 if let Some(link) = driver.links.get_mut(link) {

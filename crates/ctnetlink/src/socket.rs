@@ -62,10 +62,11 @@ impl Group {
     ];
 }
 
-/// Room for several datagrams that are read in one go.
+/// Room for several datagrams that are read in one go, from a socket of any kind.
 #[derive(Debug)]
 pub struct Batch {
     room: Box<[u8]>,
+    datagram_len: usize,
     headers: MultiHeaders<()>,
     lens: Vec<usize>,
 }
@@ -74,41 +75,48 @@ impl Batch {
     /// Datagrams read in one go.
     pub const LEN: usize = 32;
 
-    /// Makes the room.
+    /// Makes room for datagrams of at most `datagram_len` bytes. Memory is taken by what is read only.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(datagram_len: usize) -> Self {
         Self {
-            room: vec![0; Self::LEN * EVENT_BUFFER_LEN].into(),
+            room: vec![0; Self::LEN.saturating_mul(datagram_len)].into(),
+            datagram_len,
             headers: MultiHeaders::preallocate(Self::LEN, None),
             lens: Vec::with_capacity(Self::LEN),
         }
     }
 
-    fn read(&mut self, fd: RawFd, most: usize) -> nix::Result<()> {
+    /// Reads up to `most` datagrams without waiting, at most [`Batch::LEN`]. Returns how many; fewer than asked for
+    /// mean that nothing is queued any more.
+    ///
+    /// # Errors
+    /// The kernel's; EAGAIN when nothing is queued.
+    pub fn read(&mut self, socket: BorrowedFd<'_>, most: usize) -> nix::Result<usize> {
         let flags = MsgFlags::MSG_TRUNC | MsgFlags::MSG_DONTWAIT;
-        let mut rooms = self.room.chunks_exact_mut(EVENT_BUFFER_LEN);
+        let mut rooms = self.room.chunks_exact_mut(self.datagram_len.max(1));
         let mut slices: [_; Self::LEN] =
             std::array::from_fn(|_| [IoSliceMut::new(rooms.next().unwrap_or_default())]);
         let (slices, _) = slices.split_at_mut(most.min(Self::LEN));
         self.lens.clear();
-        let read = recvmmsg(fd, &mut self.headers, slices, flags, None)?;
+        let read = recvmmsg(socket.as_raw_fd(), &mut self.headers, slices, flags, None)?;
         self.lens.extend(read.map(|datagram| datagram.bytes));
-        Ok(())
+        Ok(self.lens.len())
     }
 
-    /// What was read last.
+    /// What was read last. One that did not fit is cut.
     pub fn datagrams(&self) -> impl Iterator<Item = &[u8]> {
-        let rooms = self.room.chunks_exact(EVENT_BUFFER_LEN);
+        let rooms = self.room.chunks_exact(self.datagram_len.max(1));
         self.lens
             .iter()
             .zip(rooms)
-            .map(|(len, room)| room.get(..*len).unwrap_or_default())
+            .map(|(len, room)| room.get(..*len).unwrap_or(room))
     }
-}
 
-impl Default for Batch {
-    fn default() -> Self {
-        Self::new()
+    /// Length of one that was cut.
+    fn cut(&self) -> Option<Cut> {
+        let room = self.datagram_len;
+        let len = self.lens.iter().copied().find(|len| *len > room)?;
+        Some(Cut { len, room })
     }
 }
 
@@ -132,7 +140,7 @@ impl EventSocket {
     /// any more.
     ///
     /// # Errors
-    /// `InvalidData` when one is longer than [`EVENT_BUFFER_LEN`]; the kernel's others.
+    /// `InvalidData` when one is longer than there is room; the kernel's others.
     pub fn receive_batch(&self, batch: &mut Batch, most: usize) -> io::Result<Received> {
         self.0.receive_batch(batch, most)
     }
@@ -353,13 +361,10 @@ impl Endpoint {
 
     fn receive_batch(&self, batch: &mut Batch, most: usize) -> io::Result<Received> {
         loop {
-            return match batch.read(self.socket.as_raw_fd(), most) {
-                Ok(()) => match batch.lens.iter().find(|len| **len > EVENT_BUFFER_LEN) {
-                    Some(len) => Err(invalid(Cut {
-                        len: *len,
-                        room: EVENT_BUFFER_LEN,
-                    })),
-                    None => Ok(Received::Data(batch.lens.len())),
+            return match batch.read(self.socket.as_fd(), most) {
+                Ok(count) => match batch.cut() {
+                    Some(cut) => Err(invalid(cut)),
+                    None => Ok(Received::Data(count)),
                 },
                 Err(Errno::EINTR) => continue,
                 Err(Errno::EAGAIN) => Ok(Received::WouldBlock),
