@@ -259,6 +259,8 @@ pub enum Command {
     /// a backup or faulty node schedules a purge, a backup also asks for everything. The newest counts: it ends a
     /// commit that an older one began. Done when the node may take traffic, or at once for the others.
     Become(Role, RoleCause),
+    /// Become a primary that takes over the connections of this native peer, and of no other.
+    TakeOver(PeerId, RoleCause),
 }
 
 /// How a command has ended.

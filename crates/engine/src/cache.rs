@@ -103,6 +103,13 @@ pub(crate) struct ExpectationKey {
     mask: Tuple,
 }
 
+impl ExpectationKey {
+    /// An expectation with this key, of which nothing else is known.
+    pub(crate) fn expectation(&self) -> Expectation {
+        Expectation::new(self.master, self.tuple, self.mask)
+    }
+}
+
 impl Object for Expectation {
     type Value = Self;
     type Key = ExpectationKey;

@@ -7,6 +7,7 @@ mod output;
 mod peers;
 mod reading;
 mod report;
+mod standby;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -28,6 +29,7 @@ use crate::kernel::flush::Flush;
 use crate::kernel::inject::Inject;
 use crate::kernel::prepare::Rules;
 use crate::kernel::recheck::Recheck;
+use crate::kernel::standby::Standby;
 use crate::kernel::verify::Verify;
 use crate::links::Switch;
 use crate::notice::Notice;
@@ -69,6 +71,11 @@ pub struct Engine {
     commit: Option<Commit>,
     commits: Commits,
     inject: Option<Inject>,
+    standby: Option<Standby>,
+    /// The origin whose connections a promotion is about; `None`: those of all that do not forward.
+    takeover_from: Option<usize>,
+    /// The term in which this node was promoted.
+    own_term: u64,
     flush: Flush,
     dump: Dump,
     verify: Verify,
@@ -136,6 +143,9 @@ impl Engine {
             commit: None,
             commits: Commits::default(),
             inject: None,
+            standby: None,
+            takeover_from: None,
+            own_term: 0,
             flush: Flush::new(),
             dump: Dump::new(),
             verify: Verify::new(),
@@ -188,6 +198,26 @@ impl Engine {
         if self.settings.external == ExternalMode::Inject {
             let seed = self.random.next();
             self.inject = Some(Inject::new(self.rules(), limit, seed));
+        } else if self.settings.standby.inject {
+            self.stand_by(limit);
+        }
+    }
+
+    fn stand_by(&mut self, limit: usize) {
+        let seed = self.random.next();
+        // Timeouts are set apart.
+        let rules = Rules {
+            timeout_s: None,
+            ..self.rules()
+        };
+        let mut inject = Inject::new(rules, limit, seed);
+        // The external caches know what is the peers'.
+        inject.injected.set_primary(true);
+        self.inject = Some(inject);
+        self.standby = Some(Standby::new(self.externals.len()));
+        for external in &mut self.externals {
+            external.flows.journal = Some(Journal::new(true));
+            external.expectations.journal = Some(Journal::new(true));
         }
     }
 
@@ -305,7 +335,7 @@ impl Engine {
         });
         let peers = self.peers.iter().filter_map(|p| p.poll_timeout(self.now));
         // The rest of a long sweep, after whatever else wants a turn.
-        let sweep = self.is_sweep_due().then_some(self.now);
+        let sweep = (self.is_sweep_due() || self.is_standby_due()).then_some(self.now);
         let progress = self.progress.poll_timeout();
         let own = [
             self.purge_at,
@@ -403,7 +433,7 @@ impl Engine {
         for (session, external) in self.sessions.iter_mut().zip(&mut self.externals) {
             let mut receiver = Incoming {
                 external,
-                inject: self.inject.as_mut(),
+                inject: self.inject.as_mut().filter(|_| self.standby.is_none()),
                 notices: &mut self.notices,
                 now: self.now,
                 now_s,

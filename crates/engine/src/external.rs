@@ -18,6 +18,8 @@ pub(crate) struct External {
     /// What stands under the handles of a native peer.
     pub(crate) flow_handles: Mirror,
     pub(crate) expectation_handles: Mirror,
+    /// What it told is this node's own since a promotion.
+    pub(crate) is_taken: bool,
     expiry: Option<Expiry>,
 }
 
@@ -43,6 +45,7 @@ impl External {
             expectations: Cache::new(limit, seed.rotate_left(17)),
             flow_handles: Mirror::default(),
             expectation_handles: Mirror::default(),
+            is_taken: false,
             expiry: expire_after.map(|after| Expiry {
                 after,
                 flows: Wheel::new(now, after),

@@ -8,6 +8,7 @@ pub(crate) mod inject;
 pub(crate) mod injected;
 pub(crate) mod prepare;
 pub(crate) mod recheck;
+pub(crate) mod standby;
 pub(crate) mod verify;
 
 /// No such entry.

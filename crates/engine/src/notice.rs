@@ -109,6 +109,8 @@ pub enum Notice {
     PeerRenumbered,
     /// The peer missed messages that are no longer kept; it gets everything.
     ResendImpossible,
+    /// After a takeover without a commit, the kernel's timeouts are as they should be.
+    Settled,
     /// A native peer has greeted.
     PeerGreeted(String),
     /// The stream of a native peer is gone.
@@ -204,6 +206,7 @@ impl fmt::Display for Notice {
             Self::ResendImpossible => f.write_str(
                 "peer misses messages that are no longer kept, sending bulk update instead",
             ),
+            Self::Settled => f.write_str("timeouts of the entries taken over are set"),
             Self::PeerGreeted(name) => write!(f, "peer {name} is connected"),
             Self::PeerLost(name) => write!(f, "peer {name} is no longer connected"),
             Self::PeerBroken(name) => {

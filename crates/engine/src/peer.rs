@@ -9,7 +9,7 @@
 mod hear;
 mod known;
 pub(crate) mod mirror;
-mod pending;
+pub(crate) mod pending;
 mod policy;
 mod prove;
 mod tell;
@@ -112,6 +112,11 @@ impl Peer {
         self.is_open && self.hearer.is_greeted
     }
 
+    /// Whether it is there and forwards.
+    pub(crate) fn forwards(&self) -> bool {
+        self.is_connected() && self.role == Role::Primary
+    }
+
     pub(crate) fn set_room(&mut self, room: usize) {
         self.teller.set_room(room);
     }
@@ -134,6 +139,11 @@ impl Peer {
     /// Says what this node is.
     pub(crate) fn tell_role(&mut self, role: Role, term: u64) {
         self.teller.tell_role(role_word(role), term);
+    }
+
+    /// Says whose entries this node has taken over.
+    pub(crate) fn tell_takeover(&mut self, term: u64, from: &str) {
+        self.teller.tell_takeover(term, from);
     }
 
     /// Has everything that the peer was told proved now.

@@ -21,6 +21,9 @@ impl Engine {
                 if scope != Scope::Expectations {
                     self.role.follow(Role::Primary, RoleCause::Commit, now);
                 }
+                for external in &mut self.externals {
+                    external.is_taken = true;
+                }
                 self.start_commit(Some(client), scope)
             }
             Command::FlushCaches(caches) => {
@@ -49,9 +52,16 @@ impl Engine {
                 self.schedule_purge();
                 false
             }
-            Command::Become(role, cause) => self.become_role(client, role, cause),
+            Command::Become(role, cause) => {
+                self.takeover_from = None;
+                self.become_role(client, role, cause)
+            }
+            Command::TakeOver(peer, cause) => {
+                self.takeover_from = self.peer(peer).map(|peer| peer.origin);
+                self.become_role(client, Role::Primary, cause)
+            }
         };
-        if let Some(inject) = &mut self.inject {
+        if let Some(inject) = self.inject.as_mut().filter(|_| self.standby.is_none()) {
             let role = self.role.state().role;
             inject.injected.set_primary(role == Role::Primary);
         }
@@ -73,6 +83,12 @@ impl Engine {
         self.notices.push_back(Notice::Becoming(role));
         if role == Role::Primary {
             self.role.wait(client);
+            if self.standby.is_some() {
+                // The kernel has everything but what is under way.
+                self.purge_at = None;
+                return true;
+            }
+            self.take_origins();
             // A commit that runs already will do, unless it has been told to stop.
             if self.commit.is_none() && !self.start_commit(None, Scope::All) {
                 self.finish_takeover();
@@ -83,6 +99,10 @@ impl Engine {
             commit.interrupt();
         }
         self.schedule_purge();
+        self.give_back();
+        for peer in &mut self.peers {
+            peer.tell_role(role, self.term);
+        }
         if role == Role::Backup && self.synchronises() {
             self.request_resync();
         }
@@ -92,16 +112,19 @@ impl Engine {
 
     /// The kernel has everything: the node may take traffic, and the peers are told what there is now.
     fn finish_takeover(&mut self) {
-        let took = self.now.saturating_duration_since(self.role.begun());
-        self.notices.push_back(Notice::Takeover(took));
-        for external in &mut self.externals {
-            external.clear();
-        }
+        self.clear_version_1();
         self.send_bulk();
         if self.inject.is_some() && self.has_internal_cache() {
             // What was injected is this node's now, and only the kernel knows it.
             self.read(Purpose::Reconcile, None, Scope::All);
         }
+        self.announce_takeover();
+    }
+
+    /// Tells whoever waits for it that this node may take traffic.
+    pub(super) fn announce_takeover(&mut self) {
+        let took = self.now.saturating_duration_since(self.role.begun());
+        self.notices.push_back(Notice::Takeover(took));
         let waited = self.role.settle();
         self.done
             .extend(waited.into_iter().map(|c| (c, Outcome::Done)));
@@ -267,6 +290,11 @@ impl Engine {
 
     /// The scheduled purge: what this node had as a former primary is of no use any more.
     pub(super) fn purge(&mut self) {
+        if let Some(standby) = &mut self.standby {
+            // Connection by connection: what a peer forwards by now is the peer's.
+            standby.leaving = Some(0);
+            return;
+        }
         self.notices.push_back(Notice::PurgingKernel);
         self.stats.flushes += 1;
         self.flush_kernel_flows();

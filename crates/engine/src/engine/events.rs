@@ -87,6 +87,9 @@ impl Engine {
             // Traffic passes here, or it has gone: it is the peer's no more.
             inject.injected.remove(&flow.key());
         }
+        if kind == EventKind::Destroy && origin != Origin::Injected {
+            self.injected_gone(&flow.key());
+        }
         if !self.passes(kind, &flow) {
             self.stats.filtered += 1;
             return;

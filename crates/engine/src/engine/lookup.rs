@@ -148,6 +148,9 @@ impl Engine {
 
     /// Whether an entry that a reading shows was injected.
     pub(super) fn is_injected(&mut self, key: &flow::Key) -> bool {
+        if self.is_standing_by(key) {
+            return true;
+        }
         let epoch = self.dump.epoch;
         let inject = self.inject.as_mut();
         inject.is_some_and(|inject| inject.injected.saw(key, epoch))

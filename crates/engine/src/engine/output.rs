@@ -31,8 +31,10 @@ impl Engine {
             return Some(Output::ClosePeer(peer));
         }
         self.follow_caches();
+        self.follow_externals();
         let action = loop {
             self.finish_commit();
+            self.finish_promotion();
             self.sweep();
             if let Some(notice) = self.notices.pop_front() {
                 return Some(Output::Notice(notice));
@@ -96,6 +98,7 @@ impl Engine {
             }
             1 => {
                 let epoch = self.dump.epoch;
+                self.feed_standby();
                 let written = self.inject.as_mut()?.next_batch(epoch);
                 self.give_up_claimed();
                 written.then_some(Action::Inject)

@@ -103,7 +103,10 @@ impl Engine {
                 self.notices.push_back(Notice::PeerGreeted(name()));
                 it.tell_role(role, self.term);
             }
-            News::Complete => {}
+            News::Complete => {
+                let origin = it.origin;
+                self.untake(origin);
+            }
             News::Role(word, term) => {
                 (it.role, it.term) = (role_of(word), term);
                 self.term = self.term.max(term);

@@ -287,6 +287,7 @@ impl Engine {
             if let Some(inject) = &mut self.inject {
                 inject.injected.keep_seen(epoch);
             }
+            self.look_for_missing();
         }
     }
 

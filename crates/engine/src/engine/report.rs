@@ -9,6 +9,7 @@ use crate::api::{ExternalMode, InternalMode, Mode, Scope};
 use crate::cache::{Cache, Object, State};
 use crate::external::External;
 use crate::kernel::commit::Commit;
+use crate::kernel::inject::Inject;
 use crate::role::{Readiness, Role, RoleState};
 use crate::session::Session;
 use crate::snapshot::{
@@ -149,7 +150,7 @@ impl Engine {
 
     /// How many entries the peers have told of.
     pub(super) fn entries_of_peers(&self) -> u64 {
-        match &self.inject {
+        match self.direct_inject() {
             Some(inject) => inject.flows.created.saturating_sub(inject.flows.destroyed),
             None => self
                 .externals
@@ -159,8 +160,13 @@ impl Engine {
         }
     }
 
+    /// The injection that stands in for the external caches.
+    fn direct_inject(&self) -> Option<&Inject> {
+        self.inject.as_ref().filter(|_| self.standby.is_none())
+    }
+
     fn external_stats<T: Object>(&self, cache: fn(&External) -> &Cache<T>) -> ExternalStats {
-        match &self.inject {
+        match self.direct_inject() {
             Some(inject) => ExternalStats::Inject(inject.flows),
             None => ExternalStats::Cache(
                 self.externals
@@ -172,7 +178,7 @@ impl Engine {
     }
 
     fn external_expectation_stats(&self) -> ExternalStats {
-        match &self.inject {
+        match self.direct_inject() {
             Some(inject) => ExternalStats::Inject(inject.expectations),
             None => self.external_stats(|external| &external.expectations),
         }

@@ -198,6 +198,13 @@ impl Commit {
                 continue;
             };
             self.cursor.id = id + 1;
+            if !external.is_taken {
+                self.cursor = Place {
+                    origin: self.cursor.origin + 1,
+                    id: 0,
+                };
+                continue;
+            }
             let place = Place {
                 origin: self.cursor.origin,
                 id,

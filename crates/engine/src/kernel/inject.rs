@@ -32,6 +32,8 @@ enum Work {
     ReplaceExpectation(Change, Expectation),
     /// It was to be changed but is not there.
     CreateFlow(Change, Flow),
+    /// Only the timeout is to be changed, if the entry is there.
+    Timeout(Flow),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +96,19 @@ impl Inject {
 
     pub(crate) fn expectation(&mut self, change: Change, expectation: &Expectation) {
         self.add(Work::Expectation(change, *expectation));
+    }
+
+    /// Has the timeout of a connection changed, and nothing else of it.
+    pub(crate) fn timeout(&mut self, flow: &Flow) {
+        let mut timeout = Flow::new(flow.orig);
+        (timeout.zone, timeout.timeout_s) = (flow.zone, flow.timeout_s);
+        timeout.reply = Some(flow.reply_direction());
+        self.add(Work::Timeout(timeout));
+    }
+
+    /// Whether the kernel has answered all that it was asked.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && !self.batch.is_under_way()
     }
 
     /// Changes that wait for the kernel.
@@ -183,6 +198,11 @@ impl Inject {
                 self.create_again(change, &flow);
             }
             Work::CreateFlow(change, flow) => self.create_again(change, &flow),
+            Work::Timeout(flow) => {
+                self.batch.push(Purpose::Clear, |buf, seq, ack| {
+                    request::write_flow(buf, seq, ack, Write::Update, &flow);
+                });
+            }
             Work::ReplaceExpectation(change, wanted) => {
                 self.batch.push(Purpose::Clear, |buf, seq, ack| {
                     request::delete_expectation(buf, seq, ack, &wanted);
@@ -404,9 +424,10 @@ impl Work {
 
     fn flow(&self) -> Option<&Flow> {
         match self {
-            Self::Flow(_, flow) | Self::ReplaceFlow(_, flow) | Self::CreateFlow(_, flow) => {
-                Some(flow)
-            }
+            Self::Flow(_, flow)
+            | Self::ReplaceFlow(_, flow)
+            | Self::CreateFlow(_, flow)
+            | Self::Timeout(flow) => Some(flow),
             Self::Expectation(..) | Self::ReplaceExpectation(..) => None,
         }
     }
@@ -417,6 +438,7 @@ impl Work {
             Self::Flow(change, _) | Self::ReplaceFlow(change, _) | Self::CreateFlow(change, _) => {
                 (*change, false)
             }
+            Self::Timeout(_) => (Change::Update, false),
             Self::Expectation(change, _) | Self::ReplaceExpectation(change, _) => (*change, true),
         }
     }

@@ -39,7 +39,7 @@ impl Rules {
         flow
     }
 
-    fn timeout(&self, told: Option<u32>, age_s: u32) -> u32 {
+    pub(crate) fn timeout(&self, told: Option<u32>, age_s: u32) -> u32 {
         if let Some(fixed) = self.timeout_s {
             return fixed;
         }

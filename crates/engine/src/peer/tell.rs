@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use native::message::{RoleWord, Word};
+use native::message::{RoleWord, Takeover, Word};
 use native::{DigestKey, Encoder};
 
 use super::known::Known;
@@ -234,6 +234,13 @@ impl Teller {
     pub(super) fn tell_role(&mut self, role: RoleWord, term: u64) {
         if self.may_tell {
             self.encoder.word(&mut self.out, &Word::Role(role, term));
+        }
+    }
+
+    pub(super) fn tell_takeover(&mut self, term: u64, from: &str) {
+        if self.may_tell {
+            let takeover = Word::Takeover(Takeover { term, from });
+            self.encoder.word(&mut self.out, &takeover);
         }
     }
 

@@ -1,0 +1,166 @@
+//! Hot standby: the peer's entries are in the kernel before they are needed, and belong to whoever forwards.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use engine::api::{ExpectationSync, ExternalMode, InternalMode, LinkSettings};
+use engine::role::RoleCause;
+use engine::{Command, Mode, Role, Settings, Side, StandbySettings};
+use flow::{Flow, FlowFilter, Key};
+use sim::{A, B, Rng, World, check};
+
+fn settings() -> Settings {
+    Settings {
+        mode: Mode::Ftfw {
+            resend_queue_len: 131_072,
+            ack_window: 300,
+        },
+        internal: InternalMode::Cache,
+        external: ExternalMode::Cache,
+        links: vec![LinkSettings {
+            payload_len: 1472,
+            default: true,
+        }],
+        native: engine::NativeSettings::default(),
+        standby: StandbySettings { inject: true },
+        commit_timeout_s: None,
+        purge_timeout: Duration::from_secs(5),
+        startup_resync: true,
+        tcp_window_tracking: false,
+        expectation_sync: ExpectationSync::Off,
+        cache_limit: 100_000,
+        filter: FlowFilter::default(),
+        overrun_resync: Some(Duration::from_secs(2)),
+        poll: None,
+    }
+}
+
+const ROLE: RoleCause = RoleCause::Role;
+
+fn become_role(world: &mut World, node: usize, role: Role) {
+    let now = world.now();
+    world.nodes[node].command(now, Command::Become(role, ROLE));
+}
+
+/// A pair of which the first forwards, after some traffic.
+fn pair(seed: u64) -> World {
+    let mut rng = Rng::new(seed);
+    let mut world = World::new(&mut rng, &settings(), 100_000, [300, 0]);
+    world.start(A);
+    world.start(B);
+    become_role(&mut world, A, Role::Primary);
+    become_role(&mut world, B, Role::Backup);
+    traffic(&mut world, A, 2000);
+    world
+}
+
+fn traffic(world: &mut World, node: usize, steps: usize) {
+    for step in 0..steps {
+        world.traffic_step(node);
+        if step % 8 == 0 {
+            world.run_for(Duration::from_millis(2));
+        }
+    }
+    world.run_for(Duration::from_secs(1));
+}
+
+/// What a node has: entries that any kernel can make, and children whose master has gone, which stay where they
+/// were made in time.
+struct Told {
+    makeable: Vec<Flow>,
+    all: Vec<Flow>,
+}
+
+fn told(world: &World, node: usize) -> Told {
+    let kernel = &world.nodes[node].kernel;
+    let keys: BTreeSet<Key> = kernel.keys().into_iter().collect();
+    let has_master = |flow: &Flow| {
+        flow.master.is_none_or(|tuple| {
+            keys.contains(&Key {
+                tuple,
+                zone: flow.zone.orig,
+            })
+        })
+    };
+    let all: Vec<Flow> = kernel.flows(world.now()).collect();
+    let makeable: Vec<Flow> = all.iter().copied().filter(has_master).collect();
+    assert!(makeable.len() > 50, "{}", makeable.len());
+    Told { makeable, all }
+}
+
+fn difference(world: &World, told: &Told, node: usize) -> Option<String> {
+    let found = check::committed(world.nodes[node].kernel.flows(world.now()));
+    let makeable = check::committed(told.makeable.iter().copied());
+    let all = check::committed(told.all.iter().copied());
+    let missing = check::compare(&makeable, &found).words(true, false);
+    missing.or_else(|| check::compare(&all, &found).words(false, true))
+}
+
+#[test]
+fn the_kernel_of_a_standby_follows_and_its_caches_stay_apart() {
+    for seed in 1..=5 {
+        let world = pair(seed);
+        let told = told(&world, A);
+        assert_eq!(difference(&world, &told, B), None, "seed {seed}");
+        assert!(world.nodes[B].flows(Side::Internal).is_empty());
+        assert!(world.nodes[A].flows(Side::External).is_empty());
+        for flow in world.nodes[B].kernel.flows(world.now()) {
+            assert!((80_000..=86_400).contains(&flow.timeout_s.unwrap_or_default()));
+        }
+    }
+}
+
+#[test]
+fn a_promotion_finds_the_kernel_ready_and_sets_owner_and_timeouts_afterwards() {
+    let mut world = pair(7);
+    let told = told(&world, A);
+    world.crash(A);
+    become_role(&mut world, B, Role::Primary);
+    world.run_for(Duration::from_millis(1));
+    assert_eq!(world.nodes[B].pending_commands(), 0, "ready at once");
+    assert_eq!(difference(&world, &told, B), None);
+    world.run_for(Duration::from_secs(5));
+    assert_eq!(difference(&world, &told, B), None);
+    let own = world.nodes[B].flows(Side::Internal).len();
+    assert_eq!(own, world.nodes[B].kernel.len());
+    assert!(world.nodes[B].flows(Side::External).is_empty());
+    for flow in world.nodes[B].kernel.flows(world.now()) {
+        // None of the workload's own lies there.
+        let is_standbys = (80_000..=86_400).contains(&flow.timeout_s.unwrap_or_default());
+        assert!(!is_standbys, "{flow:?}");
+    }
+}
+
+#[test]
+fn a_former_primary_gives_its_entries_to_the_new_one_without_a_gap() {
+    let mut world = pair(9);
+    become_role(&mut world, B, Role::Primary);
+    become_role(&mut world, A, Role::Backup);
+    world.run_for(Duration::from_secs(3));
+    let told_now = told(&world, B);
+    assert_eq!(difference(&world, &told_now, A), None);
+    // Beyond the purge.
+    world.run_for(Duration::from_secs(10));
+    assert_eq!(difference(&world, &told_now, A), None);
+    assert!(world.nodes[A].flows(Side::Internal).is_empty());
+    let own = world.nodes[B].flows(Side::Internal).len();
+    assert_eq!(own, told_now.all.len());
+    // And the new one's traffic is followed.
+    traffic(&mut world, B, 500);
+    let told_now = told(&world, B);
+    assert_eq!(difference(&world, &told_now, A), None);
+}
+
+#[test]
+fn what_goes_from_the_kernel_of_a_standby_is_put_back() {
+    let mut world = pair(11);
+    let told = told(&world, A);
+    let now = world.now();
+    for key in world.nodes[B].kernel.keys().into_iter().step_by(3) {
+        world.nodes[B]
+            .kernel
+            .destroy(now, &key, sim::kernel::OTHER_TOOL);
+    }
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(difference(&world, &told, B), None);
+}
