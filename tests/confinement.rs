@@ -292,3 +292,42 @@ fn what_a_daemon_could_not_remove_is_swept_away_and_a_live_one_is_left_alone() {
     daemon.client(["sweep"]).unwrap();
     assert!(!daemon.path("ctl").exists() && !daemon.path("lock").exists());
 }
+
+#[test]
+fn entries_that_the_policy_forbids_come_into_neither_cache_nor_kernel() {
+    require_or_skip!();
+    let mut lab = Lab::new().unwrap();
+    let [a, b] = ["a", "b"].map(|role| lab.namespace(role).unwrap());
+    lab.cable((&a, "sync"), (&b, "sync")).unwrap();
+    a.add_addr("sync", "192.168.100.1/24").unwrap();
+    b.add_addr("sync", "192.168.100.2/24").unwrap();
+    let config = |addr| NodeConfig::ftfw_multicast("sync", addr);
+    // The peer is the original, or somebody who speaks like it.
+    let peer = Daemon::start(Peer::Original, &lab, &a, &config("192.168.100.1")).unwrap();
+    let program = Peer::Ours.program().unwrap();
+    let mut daemon = Daemon::prepare(&program, &lab, &b, &config("192.168.100.2")).unwrap();
+    let toml = daemon.client(["convert"]).unwrap();
+    // Of the samples a quarter is IPv6, and a quarter UDP.
+    let policy = "\n[policy]\naddresses = [\"0.0.0.0/0\"]\nprotocols = [\"tcp\"]\n";
+    daemon.configure_toml(&(toml + policy)).unwrap();
+    daemon.launch().unwrap();
+    sample::prepare(&a).unwrap();
+    let mut table = Table::open(&a).unwrap();
+    table.create((0..400).map(sample::nth)).unwrap();
+    let refused = |reason: &str| {
+        let report = daemon.client(["stats", "--json"]).unwrap();
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        report["policy"][reason].as_u64().unwrap()
+    };
+    assert!(
+        netlab::process::wait_until(LIMIT, || {
+            (refused("address"), refused("protocol")) == (100, 100)
+        }),
+        "{}",
+        daemon.client(["stats", "--json"]).unwrap()
+    );
+    assert_eq!(daemon.external().unwrap().len(), 200);
+    daemon.client(["-c"]).unwrap();
+    assert_eq!(Table::open(&b).unwrap().len().unwrap(), 200);
+    drop(peer);
+}

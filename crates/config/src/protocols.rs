@@ -78,6 +78,14 @@ pub(crate) fn usual_name(number: u8) -> Option<&'static str> {
         .map(|&(name, _, _)| name)
 }
 
+/// The number of a usual name or alias.
+pub(crate) fn usual_number(name: &str) -> Option<u8> {
+    USUAL
+        .iter()
+        .find(|&&(n, _, alias)| n == name || alias == name)
+        .map(|&(_, number, _)| number)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,7 +14,7 @@ use crate::schema::{
 };
 use crate::{
     CacheUse, Config, ExpectationSync, FilterFrom, General, Helper, HelperTransport, Link, Mode,
-    Role, Scheduler, Sync, Transport,
+    Policy, Role, Scheduler, Sync, Transport,
 };
 
 /// A line and the comments around it.
@@ -41,6 +41,7 @@ pub(crate) fn lines(config: &Config) -> Vec<Line> {
         page.sync(sync);
     }
     page.general(&config.general);
+    page.policy(&config.policy);
     if let Role::Statistics(stats) = &config.role {
         page.header("stats", "[stats]");
         page.log("stats.log_file", stats.log_file.as_deref(), STATS_LOG_FILE);
@@ -197,6 +198,31 @@ impl Page<'_> {
         self.filter(general);
     }
 
+    fn policy(&mut self, policy: &Policy) {
+        let usual = Policy::default();
+        if *policy == usual && !self.marked("policy") {
+            return;
+        }
+        self.header("policy", "[policy]");
+        let entries = &policy.entries;
+        self.allowed("addresses", entries.addresses.as_ref(), network);
+        self.allowed("protocols", entries.protocols.as_ref(), protocol);
+        self.allowed("tcp_states", entries.tcp_states.as_ref(), tcp_state);
+        self.allowed("zones", entries.zones.as_ref(), u16::to_string);
+        if let Some(max) = policy.max_entries {
+            self.always("policy.max_entries", max);
+        }
+        let intervals = (policy.resync_interval, usual.resync_interval);
+        self.seconds("policy.resync_interval_s", intervals.0, intervals.1);
+    }
+
+    fn allowed<T>(&mut self, name: &str, items: Option<&Vec<T>>, show: impl Fn(&T) -> String) {
+        if let Some(items) = items {
+            let items = items.iter().map(show).collect();
+            self.list(&format!("policy.{name}"), name, items);
+        }
+    }
+
     fn scheduler(&mut self, scheduler: Scheduler) {
         let marked = self.marked("general.scheduler.type");
         if scheduler == Scheduler::default() && !marked {
@@ -227,16 +253,9 @@ impl Page<'_> {
             "userspace"
         };
         self.always("general.filter.from", quoted(from));
-        let protocol = |&number: &u8| match usual_name(number) {
-            Some(name) => quoted(name),
-            None => number.to_string(),
-        };
         self.filter_list("protocol", filter.protocols.as_ref(), protocol);
         self.filter_list("address", filter.addresses.as_ref(), network);
-        self.filter_list("state", filter.tcp_states.as_ref(), |&state| match state {
-            TcpState::SynSent2 => quoted("LISTEN"),
-            state => quoted(state.name()),
-        });
+        self.filter_list("state", filter.tcp_states.as_ref(), tcp_state);
     }
 
     fn filter_list<T>(
@@ -396,6 +415,20 @@ fn facility(facility: Option<crate::Facility>) -> String {
         None => "false".to_owned(),
         Some(crate::Facility::Daemon) => "true".to_owned(),
         Some(facility) => quoted(facility.name()),
+    }
+}
+
+fn protocol(number: &u8) -> String {
+    match usual_name(*number) {
+        Some(name) => quoted(name),
+        None => number.to_string(),
+    }
+}
+
+fn tcp_state(state: &TcpState) -> String {
+    match state {
+        TcpState::SynSent2 => quoted("LISTEN"),
+        state => quoted(state.name()),
     }
 }
 

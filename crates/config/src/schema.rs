@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use flow::{Family, FlowFilter};
 
+use crate::Policy;
+
 /// Most dedicated links of one node.
 pub const MAX_LINKS: usize = 4;
 
@@ -56,6 +58,8 @@ pub struct Config {
     pub role: Role,
     /// Section `General`.
     pub general: General,
+    /// Section `policy`: what a peer may make this node keep and do. TOML only.
+    pub policy: Policy,
     /// Section `Helper`. May stand beside any role.
     pub helpers: Helpers,
     /// Where all this was read.
@@ -661,6 +665,7 @@ impl Config {
                 unix_path: Some("/var/run/conntrackd.ctl".into()),
                 ..General::default()
             },
+            policy: Policy::default(),
             helpers: Helpers::default(),
             origin: Origin::default(),
         }

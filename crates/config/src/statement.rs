@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use flow::{Action, Family, TcpState};
 
-use crate::{FilterFrom, LogLevel, MetricsAddress, Place};
+use crate::{FilterFrom, LogLevel, MetricsAddress, Place, Policy};
 
 /// A clause and where it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +69,7 @@ pub(crate) enum Clause {
     UnixMode(u32),
     UnixGroup(String),
     Sandbox(bool),
+    Policy(Box<Policy>),
 
     FilterProtocol(String),
     FilterProtocolNumber(u8),

@@ -58,6 +58,7 @@ fn the_shipped_file_names_every_option() {
         "[general]",
         "[general.scheduler]",
         "[general.filter]",
+        "[policy]",
         "[stats]",
         "[helper]",
         "[[helper.type]]",
@@ -209,4 +210,46 @@ fn protocols_may_be_numbers_and_states_have_both_names() {
         filter.tcp_states.unwrap().1,
         [flow::TcpState::Close, flow::TcpState::SynSent2]
     );
+}
+
+#[test]
+fn a_policy_is_read_written_and_refused_by_its_words() {
+    let text = "[policy]\naddresses = [\"10.0.0.0/8\", \"2001:db8::1\"]\nprotocols = [\"tcp\", 17]\n\
+                tcp_states = [\"established\"]\nzones = [0, 7]\nmax_entries = 9\nresync_interval_s = 3\n";
+    let (config, warnings) = parse_text(Path::new("x.toml"), text.as_bytes()).unwrap();
+    assert_eq!(warnings, []);
+    let policy = &config.policy;
+    assert_eq!(policy.entries.addresses.as_ref().unwrap().len(), 2);
+    assert_eq!(policy.entries.protocols, Some(vec![6, 17]));
+    assert_eq!(policy.entries.zones, Some(vec![0, 7]));
+    assert_eq!(policy.max_entries.map(u32::from), Some(9));
+    assert_eq!(policy.resync_interval.as_secs(), 3);
+    let changed = config::needing_restart(&Config::builtin(), &config);
+    for key in ["addresses.0", "protocols.1", "max_entries"] {
+        assert!(changed.contains(&format!("policy.{key}")), "{changed:?}");
+    }
+    for (wrong, word) in [
+        ("addresses = [\"10.0.0.0/33\"]", "10.0.0.0/33"),
+        ("addresses = [\"here\"]", "here"),
+        ("protocols = [\"qqq\"]", "qqq"),
+        ("tcp_states = [\"OPEN\"]", "OPEN"),
+        ("zones = [65536]", "65536"),
+        ("max_entries = -1", "-1"),
+    ] {
+        let message = refused(&format!("[policy]\n{wrong}\n"));
+        assert!(
+            message.contains(word) && message.contains(":2:"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn the_mode_of_the_socket_is_octal() {
+    let general = |value: &str| format!("[general]\nunix_mode = \"{value}\"\n");
+    let (config, _) = parse_text(Path::new("x.toml"), general("0640").as_bytes()).unwrap();
+    assert_eq!(config.general.unix_mode, Some(0o640));
+    for wrong in ["0999", "1777", "rw", ""] {
+        assert!(refused(&general(wrong)).contains("octal"), "{wrong}");
+    }
 }

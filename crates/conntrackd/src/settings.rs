@@ -79,6 +79,11 @@ pub(crate) fn settings(
         tcp_window_tracking: false,
         expectation_sync: api::ExpectationSync::Off,
         cache_limit: general.hash_limit.get() as usize,
+        policy: api::PolicySettings {
+            entries: config.policy.entries.clone(),
+            max_entries: config.policy.max_entries.map(|max| max.get() as usize),
+            resync_interval: config.policy.resync_interval,
+        },
         filter: live.filter,
         overrun_resync: live.overrun_resync,
         poll: general.poll,

@@ -264,7 +264,25 @@ impl Page {
         ] {
             self.total("malformed_messages", &[("reason", reason)], count);
         }
+        let policy = &report.policy;
+        self.counter(
+            "policy_violations",
+            "Entries of the peer that the policy forbids, by reason.",
+        );
+        for (reason, count) in [
+            ("address", policy.address),
+            ("protocol", policy.protocol),
+            ("state", policy.state),
+            ("zone", policy.zone),
+        ] {
+            self.total("policy_violations", &[("reason", reason)], count);
+        }
         for (name, help, count) in [
+            (
+                "resyncs_put_off",
+                "Requests of the peer for everything that came too soon.",
+                policy.resyncs_put_off,
+            ),
             (
                 "lost_messages",
                 "Messages of the peer that never arrived.",

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use engine::snapshot::{
-    BypassStats, CacheStats, ExternalStats, InjectStats, InternalStats, KernelStats, QueueStats,
-    ReceiveStats, Replication,
+    BypassStats, CacheStats, ExternalStats, InjectStats, InternalStats, KernelStats, PolicyStats,
+    QueueStats, ReceiveStats, Replication,
 };
 use engine::{Operations, Readiness, Snapshot};
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,9 @@ pub struct Report {
     pub kernel: KernelReport,
     /// What arrived from the peer and could not be used.
     pub receive: ReceiveReport,
+    /// What the peer told and the policy forbids.
+    #[serde(default)]
+    pub policy: PolicyReport,
     /// What waits.
     pub queues: QueuesReport,
     /// The dedicated links, in the order of the configuration.
@@ -132,6 +135,17 @@ pub struct KernelReport {
     pub ended_flows_bytes: u64,
     pub ended_flows_packets: u64,
     pub event_buffer_bytes: u64,
+}
+
+/// What the peer told and the policy forbids.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the schema tells what each means")]
+pub struct PolicyReport {
+    pub address: u64,
+    pub protocol: u64,
+    pub state: u64,
+    pub zone: u64,
+    pub resyncs_put_off: u64,
 }
 
 /// What arrived from the peer and could not be used.
@@ -234,6 +248,7 @@ impl Report {
             external_expectations: snapshot.external_expectations.map(Into::into),
             kernel: KernelReport::new(&snapshot.kernel, shell.runtime.event_buffer_len),
             receive: snapshot.receive.into(),
+            policy: snapshot.policy.into(),
             queues: QueuesReport {
                 send: snapshot.tx_queue.into(),
                 resend: snapshot.resend_queue.map(Into::into),
@@ -352,6 +367,18 @@ impl From<ReceiveStats> for ReceiveReport {
             bad_size: stats.bad_size,
             lost: stats.lost,
             before: stats.before,
+        }
+    }
+}
+
+impl From<PolicyStats> for PolicyReport {
+    fn from(stats: PolicyStats) -> Self {
+        Self {
+            address: stats.address,
+            protocol: stats.protocol,
+            state: stats.state,
+            zone: stats.zone,
+            resyncs_put_off: stats.resyncs_put_off,
         }
     }
 }

@@ -180,6 +180,27 @@ pub struct StandbySettings {
     pub inject: bool,
 }
 
+/// What peers may make this node keep and do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicySettings {
+    /// Which entries.
+    pub entries: flow::Policy,
+    /// Most entries of one peer; the caches' limit if that is lower.
+    pub max_entries: Option<usize>,
+    /// A peer gets everything for the asking only so often, after a few times at once. Zero: always. Default 10 s.
+    pub resync_interval: Duration,
+}
+
+impl Default for PolicySettings {
+    fn default() -> Self {
+        Self {
+            entries: flow::Policy::default(),
+            max_entries: None,
+            resync_interval: Duration::from_secs(10),
+        }
+    }
+}
+
 /// Everything the core must be told once. Zero values have been replaced by their defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -207,6 +228,8 @@ pub struct Settings {
     pub expectation_sync: ExpectationSync,
     /// Most entries a cache may hold (`HashLimit`). Default 262144.
     pub cache_limit: usize,
+    /// What peers may make this node keep and do.
+    pub policy: PolicySettings,
     /// Which own entries take part.
     pub filter: FlowFilter,
     /// After an overrun, read the kernel's table no later than this. `None`: never. Default 30 s. It is read after a

@@ -34,6 +34,7 @@ use crate::kernel::verify::Verify;
 use crate::links::Switch;
 use crate::notice::Notice;
 use crate::peer::Peer;
+use crate::policy::Gate;
 use crate::random::Random;
 use crate::role::{Progress, RoleKeeper};
 use crate::session::Session;
@@ -92,6 +93,7 @@ pub struct Engine {
     reading_took: Duration,
     poll_at: Option<Instant>,
     stats: KernelStats,
+    gate: Gate,
     /// Rotates, so that no kind of output starves another.
     turn: usize,
 }
@@ -161,6 +163,7 @@ impl Engine {
             reading_took: Duration::ZERO,
             poll_at: None,
             stats: KernelStats::default(),
+            gate: Gate::new(&settings.policy.entries),
             turn: 0,
             random,
             settings,
@@ -174,7 +177,8 @@ impl Engine {
     }
 
     fn add_peers(&mut self, expire_after: Option<Duration>) {
-        let (limit, now) = (self.settings.cache_limit, self.now);
+        let max = self.settings.policy.max_entries.unwrap_or(usize::MAX);
+        let (limit, now) = (self.settings.cache_limit.min(max), self.now);
         let native = &self.settings.native;
         if native.peers.is_empty() || !self.settings.links.is_empty() {
             let seed = self.random.next();
@@ -434,6 +438,7 @@ impl Engine {
             let mut receiver = Incoming {
                 external,
                 inject: self.inject.as_mut().filter(|_| self.standby.is_none()),
+                gate: &mut self.gate,
                 notices: &mut self.notices,
                 now: self.now,
                 now_s,
@@ -467,6 +472,7 @@ impl Engine {
 struct Incoming<'a> {
     external: &'a mut External,
     inject: Option<&'a mut Inject>,
+    gate: &'a mut Gate,
     notices: &'a mut VecDeque<Notice>,
     now: Instant,
     now_s: u32,
@@ -476,6 +482,9 @@ struct Incoming<'a> {
 
 impl Receiver for Incoming<'_> {
     fn flow(&mut self, change: Change, flow: &Flow) {
+        if !self.gate.admits(flow) {
+            return;
+        }
         match &mut self.inject {
             Some(inject) => inject.flow(change, flow),
             None => self.external.apply_flow(change, flow, self.now, self.now_s),
@@ -484,7 +493,7 @@ impl Receiver for Incoming<'_> {
 
     fn expectation(&mut self, change: Change, expectation: &Expectation) {
         // What could neither be shown nor committed is not kept.
-        if !self.with_expectations {
+        if !self.with_expectations || !self.gate.admits_expectation(expectation) {
             return;
         }
         match &mut self.inject {

@@ -24,6 +24,7 @@ mod links;
 pub mod notice;
 mod packed;
 mod peer;
+mod policy;
 mod queue;
 mod random;
 pub mod role;

@@ -82,6 +82,8 @@ pub enum Notice {
     ResyncRequested,
     /// The peer asks for everything.
     ResyncRequestedByPeer,
+    /// ... too often: it gets everything later.
+    ResyncPutOff,
     /// Another link is used from now on; its position in the configuration.
     LinkActive(usize),
     /// No link is usable.
@@ -133,7 +135,7 @@ impl Notice {
         match self {
             Self::CommitRefused { .. } | Self::FlushRefused | Self::NoLink => Level::Error,
             Self::DumpFailed { .. } => Level::Error,
-            Self::ResendImpossible | Self::PeerRenumbered => Level::Warning,
+            Self::ResendImpossible | Self::PeerRenumbered | Self::ResyncPutOff => Level::Warning,
             Self::PeerLost(_) | Self::PeerBroken(_) | Self::Repaired { .. } => Level::Warning,
             _ => Level::Notice,
         }
@@ -186,6 +188,9 @@ impl fmt::Display for Notice {
             Self::SendingBulk => f.write_str("sending bulk update"),
             Self::ResyncRequested => f.write_str("resync requested"),
             Self::ResyncRequestedByPeer => f.write_str("resync requested by other node"),
+            Self::ResyncPutOff => {
+                f.write_str("other node asks for a resync too often, it gets the next one later")
+            }
             Self::LinkActive(link) => write!(f, "link {link} becomes dedicated link"),
             Self::NoLink => f.write_str("no dedicated links available!"),
             Self::Reconciled { changed, gone } => write!(

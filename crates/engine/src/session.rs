@@ -17,6 +17,7 @@ use crate::cache::State;
 use crate::internal::{Internal, Told};
 use crate::lag::Lag;
 use crate::links::Links;
+use crate::policy::Asked;
 use crate::queue::{Element, Entry, Queue, Queues};
 use crate::snapshot::{QueueStats, ReceiveStats, Replication, ResendElement};
 use crate::work::{End, Work};
@@ -111,6 +112,8 @@ pub(crate) struct Session {
     direct: VecDeque<Told>,
     has_cache: bool,
     bulk_requested: bool,
+    /// What the peer asked for.
+    pub(crate) asked: Asked,
 }
 
 impl Session {
@@ -163,6 +166,7 @@ impl Session {
             direct: VecDeque::new(),
             has_cache: settings.internal == InternalMode::Cache,
             bulk_requested: false,
+            asked: Asked::new(settings.policy.resync_interval),
         }
     }
 
@@ -271,6 +275,9 @@ impl Session {
         if self.heals_at().is_some_and(|at| at <= now) {
             self.heal(now);
         }
+        if self.asked.is_due(now) {
+            self.start_bulk();
+        }
         if self.alive_at.is_none_or(|at| at > now) {
             return;
         }
@@ -294,7 +301,8 @@ impl Session {
     /// When [`Session::handle_timeout`] or the sending of a bulk has to go on.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let bulk = self.bulk.as_ref().and_then(Bulk::resumes_at);
-        let all = [self.alive_at, bulk, self.heals_at()];
+        let asked = self.asked.poll_timeout();
+        let all = [self.alive_at, bulk, self.heals_at(), asked];
         all.into_iter().flatten().min()
     }
 

@@ -136,6 +136,21 @@ pub struct Differences {
     pub gone: u64,
 }
 
+/// What peers told and the policy forbids, by the reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PolicyStats {
+    /// Entries with an address in no allowed network.
+    pub address: u64,
+    /// Entries of a protocol that is not allowed.
+    pub protocol: u64,
+    /// TCP entries in a state that is not allowed.
+    pub state: u64,
+    /// Entries in a zone that is not allowed.
+    pub zone: u64,
+    /// Requests for everything that came too soon, and had to wait.
+    pub resyncs_put_off: u64,
+}
+
 /// What arrived from the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelStats {
@@ -285,6 +300,8 @@ pub struct Snapshot {
     pub external_expectations: Option<ExternalStats>,
     /// From peers.
     pub receive: ReceiveStats,
+    /// Kept out.
+    pub policy: PolicyStats,
     /// From the kernel.
     pub kernel: KernelStats,
     /// Waiting to be sent.

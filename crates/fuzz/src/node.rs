@@ -72,6 +72,7 @@ impl Node {
             tcp_window_tracking: true,
             expectation_sync: ExpectationSync::All,
             cache_limit: 64,
+            policy: engine::api::PolicySettings::default(),
             filter: FlowFilter::default(),
             overrun_resync: Some(Duration::from_secs(30)),
             poll: None,

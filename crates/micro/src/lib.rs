@@ -179,6 +179,7 @@ fn settings(mode: Mode) -> Settings {
         tcp_window_tracking: false,
         expectation_sync: ExpectationSync::Off,
         cache_limit: 262_144,
+        policy: engine::api::PolicySettings::default(),
         filter: FlowFilter::default(),
         overrun_resync: Some(Duration::from_secs(30)),
         poll: None,

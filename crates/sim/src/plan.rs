@@ -145,6 +145,7 @@ fn settings(rng: &mut Rng, mode: ModeName, sizes: [usize; 2]) -> Settings {
             _ => ExpectationSync::Helpers(vec!["FT".to_owned()]),
         },
         cache_limit: 100_000,
+        policy: engine::api::PolicySettings::default(),
         filter: FlowFilter::default(),
         overrun_resync: Some(Duration::from_secs(rng.between(1, 5))),
         poll: None,

@@ -29,6 +29,7 @@ fn settings() -> Settings {
         tcp_window_tracking: false,
         expectation_sync: ExpectationSync::Off,
         cache_limit: 100_000,
+        policy: engine::api::PolicySettings::default(),
         filter: FlowFilter::default(),
         overrun_resync: Some(Duration::from_secs(2)),
         poll: None,

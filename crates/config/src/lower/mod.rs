@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use crate::error::{ErrorKind, ParseError};
 use crate::protocols::Protocols;
 use crate::statement::{Clause, Section, Statement};
-use crate::{Config, Origin, Place, Role, Source, Warning};
+use crate::{Config, Origin, Place, Policy, Role, Source, Warning};
 
 /// What has been read so far that is no setting.
 #[derive(Debug, Default)]
@@ -65,6 +65,7 @@ struct Draft {
     sync: Option<sync::Draft>,
     general: general::Draft,
     stats: Option<Place>,
+    policy: Policy,
     helpers: helper::Draft,
 }
 
@@ -85,6 +86,10 @@ impl Draft {
             Clause::Open(Section::Stats) => {
                 self.stats = Some(place);
                 notes.mark("stats", place);
+            }
+            Clause::Policy(policy) => {
+                self.policy = (**policy).clone();
+                notes.mark("policy", place);
             }
             Clause::Open(Section::General) => notes.mark("general", place),
             Clause::Close(Section::Sync | Section::Stats) => {
@@ -124,6 +129,7 @@ impl Draft {
         Ok(Config {
             role,
             general,
+            policy: self.policy,
             helpers,
             origin: Origin { source, places },
         })

@@ -3,6 +3,7 @@
 //! What a value may be is decided where the old grammar decides it, so that both syntaxes accept,
 //! warn of and refuse the same; only what that grammar refuses as a syntax error is checked here.
 
+mod policy;
 mod schema;
 
 use std::net::IpAddr;
@@ -96,6 +97,9 @@ impl Reader<'_> {
         if let Some(general) = &file.general {
             self.open(general, Section::General);
             self.general(general.get_ref())?;
+        }
+        if let Some(policy) = &file.policy {
+            self.policy(policy)?;
         }
         if let Some(stats) = &file.stats {
             self.open(stats, Section::Stats);

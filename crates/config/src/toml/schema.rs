@@ -12,6 +12,7 @@ type Maybe<T> = Option<Spanned<T>>;
 pub(super) struct File {
     pub(super) sync: Maybe<Sync>,
     pub(super) general: Maybe<General>,
+    pub(super) policy: Maybe<Policy>,
     pub(super) stats: Maybe<Stats>,
     pub(super) helper: Maybe<Helper>,
 }
@@ -103,6 +104,17 @@ pub(super) struct List<T> {
 
 #[derive(Debug, Default, Derive)]
 #[serde(deny_unknown_fields, default)]
+pub(super) struct Policy {
+    pub(super) addresses: Option<Vec<Spanned<String>>>,
+    pub(super) protocols: Option<Vec<Spanned<Protocol>>>,
+    pub(super) tcp_states: Option<Vec<Spanned<String>>>,
+    pub(super) zones: Option<Vec<Spanned<u16>>>,
+    pub(super) max_entries: Maybe<u32>,
+    pub(super) resync_interval_s: Maybe<u32>,
+}
+
+#[derive(Debug, Default, Derive)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Stats {
     pub(super) log_file: Maybe<Switch>,
     pub(super) syslog: Maybe<Switch>,
@@ -125,12 +137,12 @@ pub(super) struct HelperType {
     pub(super) queue_num: Maybe<u32>,
     pub(super) queue_len: Maybe<u32>,
     #[serde(default)]
-    pub(super) policy: Vec<Spanned<Policy>>,
+    pub(super) policy: Vec<Spanned<HelperPolicy>>,
 }
 
 #[derive(Debug, Derive)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Policy {
+pub(super) struct HelperPolicy {
     pub(super) name: String,
     pub(super) expect_max: Maybe<u32>,
     pub(super) expect_timeout_s: Maybe<u32>,

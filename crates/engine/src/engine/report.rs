@@ -13,7 +13,8 @@ use crate::kernel::inject::Inject;
 use crate::role::{Readiness, Role, RoleState};
 use crate::session::Session;
 use crate::snapshot::{
-    ExternalStats, InternalStats, QueueStats, ReceiveStats, Replication, ResendElement, Snapshot,
+    ExternalStats, InternalStats, PolicyStats, QueueStats, ReceiveStats, Replication,
+    ResendElement, Snapshot,
 };
 use crate::work::{Operations, finished};
 
@@ -58,6 +59,7 @@ impl Engine {
             external_expectations: (expectations && synchronises)
                 .then(|| self.external_expectation_stats()),
             receive: self.receive_stats(),
+            policy: self.policy_stats(),
             kernel: self.stats,
             tx_queue: self
                 .sessions
@@ -163,6 +165,14 @@ impl Engine {
     /// The injection that stands in for the external caches.
     fn direct_inject(&self) -> Option<&Inject> {
         self.inject.as_ref().filter(|_| self.standby.is_none())
+    }
+
+    fn policy_stats(&self) -> PolicyStats {
+        let put_off = self.sessions.iter().map(|session| session.asked.put_off);
+        PolicyStats {
+            resyncs_put_off: put_off.sum(),
+            ..self.gate.stats
+        }
     }
 
     fn external_stats<T: Object>(&self, cache: fn(&External) -> &Cache<T>) -> ExternalStats {

@@ -11,6 +11,7 @@ use crate::api::LinkId;
 use crate::internal::Internal;
 use crate::links::Switch;
 use crate::notice::Notice;
+use crate::policy::Asking;
 use crate::queue::{Element, Queue, Sweep};
 
 /// A peer that keeps missing what is no longer kept gets everything no more often than this.
@@ -375,11 +376,7 @@ impl Session {
     ) {
         match header {
             Header::Data => self.data(receiver, message),
-            Header::Resync => {
-                receiver.notice(Notice::ResyncRequestedByPeer);
-                receiver.notice(Notice::SendingBulk);
-                self.start_bulk();
-            }
+            Header::Resync => self.asked_for_all(receiver, now),
             Header::Ack => {
                 if let Some((from, to)) = message.range() {
                     self.acknowledged(internal, now, from, to);
@@ -391,6 +388,19 @@ impl Session {
                 }
             }
             Header::Alive | Header::Ignored | Header::BadType | Header::Malformed => {}
+        }
+    }
+
+    /// A peer that asks again and again does not make this node do nothing else.
+    fn asked_for_all(&mut self, receiver: &mut dyn Receiver, now: Instant) {
+        receiver.notice(Notice::ResyncRequestedByPeer);
+        match self.asked.ask(now) {
+            Asking::Give => {
+                receiver.notice(Notice::SendingBulk);
+                self.start_bulk();
+            }
+            Asking::PutOff => receiver.notice(Notice::ResyncPutOff),
+            Asking::Waits => {}
         }
     }
 

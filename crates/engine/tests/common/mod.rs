@@ -42,6 +42,7 @@ pub(crate) fn settings(mode: Mode) -> Settings {
         tcp_window_tracking: false,
         expectation_sync: ExpectationSync::Off,
         cache_limit: 262_144,
+        policy: engine::api::PolicySettings::default(),
         filter: FlowFilter::default(),
         overrun_resync: Some(Duration::from_secs(30)),
         poll: None,
