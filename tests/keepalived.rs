@@ -17,7 +17,7 @@ use nix::sys::signal::Signal;
 
 const SAMPLE: &str = include_str!("../config/keepalived/keepalived.conf");
 const SCRIPT: &str = include_str!("../config/keepalived/conntrackd-notify");
-const SCRIPT_PATH: &str = "/etc/conntrackd/conntrackd-notify";
+const COMMAND: &str = "/usr/sbin/conntrackd role";
 
 /// How long a change of roles may take with everything that follows from it.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -186,14 +186,22 @@ fn script_for(program: &Path, daemon: &Daemon) -> String {
 
 /// The sample as an administrator adapts it.
 fn conf_for(script: &Path, priority: &str) -> String {
-    let mut text = with(SAMPLE, SCRIPT_PATH, &script.to_string_lossy());
+    let mut text = with(SAMPLE, COMMAND, &script.to_string_lossy());
+    // The original has no such file.
+    text = with(&text, "    sync_group_tracking_weight\n", "");
+    text = with(&text, "    track_file {\n        conntrackd\n    }\n", "");
+    text = with(&text, "track_file conntrackd", "track_file unused");
     for (_, sample, addr) in ADDRS {
         text = with(&text, sample, addr);
     }
     text = with(&text, "eth0", "lan");
     text = with(&text, "eth1", "wan");
     text = with(&text, "priority 150", &format!("priority {priority}"));
-    with(&text, "preempt_delay 5", "preempt_delay 2")
+    with(
+        &text,
+        "    advert_int",
+        "    preempt_delay 2\n    advert_int",
+    )
 }
 
 /// A pair whose addresses are keepalived's to give.

@@ -156,6 +156,9 @@ impl Page<'_> {
         if let Some(file) = &general.ready_file {
             self.always("general.ready_file", path(file));
         }
+        if let Some(fifo) = &general.keepalived_fifo {
+            self.always("general.keepalived_fifo", path(fifo));
+        }
         if let Some(address) = &general.metrics {
             self.always("general.metrics", quoted(&address.to_string()));
         }

@@ -306,6 +306,9 @@ pub struct General {
     /// File that tells keepalived (`track_file`) whether this node may take over. TOML only: `ready_file`,
     /// default none.
     pub ready_file: Option<PathBuf>,
+    /// FIFO to which keepalived writes what this node becomes (`vrrp_notify_fifo`), and which the daemon reads. TOML only:
+    /// `keepalived_fifo`, default none.
+    pub keepalived_fifo: Option<PathBuf>,
     /// Where Prometheus is answered. TOML only: `metrics`, default nowhere.
     pub metrics: Option<MetricsAddress>,
     /// Mode of the control socket. TOML only: `unix_mode`, default 0600, with a group 0660.
@@ -354,6 +357,7 @@ impl Default for General {
             syslog: None,
             log_level: LogLevel::default(),
             ready_file: None,
+            keepalived_fifo: None,
             metrics: None,
             unix_mode: None,
             unix_group: None,

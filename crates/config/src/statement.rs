@@ -65,6 +65,7 @@ pub(crate) enum Clause {
     Systemd(bool),
     LogLevel(LogLevel),
     ReadyFile(PathBuf),
+    KeepalivedFifo(PathBuf),
     Metrics(MetricsAddress),
     UnixMode(u32),
     UnixGroup(String),

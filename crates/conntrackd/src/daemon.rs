@@ -23,7 +23,8 @@ use crate::log::{Console, Facility, FlowLog, Level, Log, LogFile, OpenError, Sys
 use crate::pace::Pace;
 use crate::server::ControlSocket;
 use crate::{
-    check, detach, interfaces, load, metrics, sandbox, scheduler, server, service, settings, tasks,
+    check, detach, interfaces, keepalived, load, metrics, sandbox, scheduler, server, service,
+    settings, tasks,
 };
 
 /// Why the daemon did not start.
@@ -171,6 +172,9 @@ fn serve(
         open(config, flow_log, pace)?
     };
     // Everything that takes more rights is open; nobody has been heard yet.
+    if let Some(fifo) = &config.general.keepalived_fifo {
+        keepalived::prepare(fifo);
+    }
     sandbox::confine(config);
     let outcome = local.block_on(
         &runtime,
@@ -339,6 +343,9 @@ async fn live(
     let systemd = config.general.systemd;
     tokio::task::spawn_local(service::watchdog(systemd));
     tokio::task::spawn_local(service::status(Rc::clone(&shared), systemd));
+    if let Some(path) = config.general.keepalived_fifo.clone() {
+        tokio::task::spawn_local(keepalived::follow(Rc::clone(&shared), path));
+    }
     tokio::task::spawn_local(service::ready_file(Rc::clone(&shared), config.clone()));
     tokio::task::spawn_local(reload(
         Rc::clone(&shared),

@@ -13,6 +13,7 @@ mod daemon;
 mod detach;
 mod driver;
 mod interfaces;
+mod keepalived;
 mod kernel;
 mod link;
 mod load;

@@ -277,7 +277,9 @@ impl Daemon {
         Ok(std::fs::write(self.config_path(), text)?)
     }
 
-    fn config_path(&self) -> PathBuf {
+    /// Its configuration file.
+    #[must_use]
+    pub fn config_path(&self) -> PathBuf {
         self.path(self.config)
     }
 

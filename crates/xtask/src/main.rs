@@ -5,6 +5,7 @@
 
 mod bench;
 mod demo;
+mod failovers;
 mod fuzz;
 mod instructions;
 mod man;
@@ -41,6 +42,10 @@ cargo xtask bench --instructions | --renew-instructions
     How many instructions an event costs, held against crates/micro/instructions.txt (`cargo xtask test` does it too),
     or written down there.
 
+cargo xtask failovers [--rounds N]
+    N failovers and fail-backs (20 if not told) with keepalived under TCP, UDP and translated load with flapping cables, of this daemon and
+    of the original with its script. Prints how long connections stood still, and which were lost.
+
 cargo xtask man
     Writes the manual pages, from docs/man into the target folder; read one with `man -l target/man/conntrack.8`.
 
@@ -74,6 +79,7 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         }
         ["bench", options @ ..] => bench::run(options),
         ["demo", options @ ..] => demo::run(&demo::Options::parse(options)?),
+        ["failovers", options @ ..] => failovers::run(options),
         ["fuzz", options @ ..] => fuzz::run(&fuzz::Options::parse(options)?),
         ["man"] => man::run(),
         ["test"] => test::run(None),

@@ -148,6 +148,10 @@ impl Draft {
                 general.ready_file = Some(path.clone());
                 "ready_file"
             }
+            Clause::KeepalivedFifo(path) => {
+                general.keepalived_fifo = Some(path.clone());
+                "keepalived_fifo"
+            }
             Clause::Metrics(address) => {
                 general.metrics = Some(address.clone());
                 "metrics"

@@ -302,6 +302,7 @@ impl Reader<'_> {
             ("lock_file", &general.lock_file),
             ("unix_path", &general.unix_path),
             ("ready_file", &general.ready_file),
+            ("keepalived_fifo", &general.keepalived_fifo),
         ] {
             if let Some(path) = path
                 && !path.get_ref().starts_with('/')
@@ -324,6 +325,9 @@ impl Reader<'_> {
             self.push(text, Clause::Metrics(address));
         }
         self.each(&general.ready_file, |path| Clause::ReadyFile(path.into()));
+        self.each(&general.keepalived_fifo, |path| {
+            Clause::KeepalivedFifo(path.into())
+        });
         self.each(&general.lock_file, |path| Clause::LockFile(path.into()));
         self.each(&general.unix_path, |path| Clause::UnixPath(path.into()));
         if let Some(text) = &general.unix_mode {

@@ -61,6 +61,7 @@ pub(super) struct General {
     pub(super) syslog: Maybe<Switch>,
     pub(super) log_level: Maybe<String>,
     pub(super) ready_file: Maybe<String>,
+    pub(super) keepalived_fifo: Maybe<String>,
     pub(super) metrics: Maybe<String>,
     pub(super) lock_file: Maybe<String>,
     pub(super) unix_path: Maybe<String>,

@@ -65,6 +65,8 @@ fn writable(config: &Config) -> Vec<(&Path, BitFlags<AccessFs>)> {
         (general.log_file.as_deref(), CREATE),
         (statistics, CREATE),
         (general.ready_file.as_deref(), CREATE),
+        // A reader that is its own writer too meets no end when keepalived goes.
+        (general.keepalived_fifo.as_deref(), WRITE),
         (metrics_socket(config), SOCKET),
     ];
     for (file, access) in folders {
