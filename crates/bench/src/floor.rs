@@ -26,7 +26,7 @@ pub(crate) fn receiver(rate: u32, seconds: u32) -> Result<Duration> {
 fn while_receiving<T>(namespace: &Namespace, work: impl FnOnce() -> T) -> Result<(Duration, T)> {
     let socket = namespace.enter(EventSocket::open)??;
     socket.set_receive_buffer(16 << 20)?;
-    for group in [Group::FlowNew, Group::FlowUpdate, Group::FlowDestroy] {
+    for group in Group::FLOWS {
         socket.join(group)?;
     }
     let (ended, received) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -63,31 +63,59 @@ fn wait(socket: &EventSocket) -> Result<()> {
     Ok(())
 }
 
-/// CPU time per datagram of a receiver that only counts them, of the size that messages fill.
-pub(crate) fn datagram() -> Result<Duration> {
-    const DATAGRAMS: u32 = 50_000;
-    let receiver = std::net::UdpSocket::bind("127.0.0.1:0")?;
-    socket2::SockRef::from(&receiver).set_recv_buffer_size(16 << 20)?;
-    let target = receiver.local_addr()?;
-    receiver.set_read_timeout(Some(Duration::from_millis(500)))?;
-    let worker = thread::spawn(move || -> Result<(Duration, u32)> {
-        let (mut buffer, mut count) = ([0; 2048], 0);
-        while receiver.recv(&mut buffer).is_ok() {
-            count += 1;
-        }
-        Ok((cpu::of_this_thread()?, count))
-    });
-    let sender = std::net::UdpSocket::bind("127.0.0.1:0")?;
-    for number in 0..DATAGRAMS {
-        sender.send_to(&[0; 1400], target)?;
-        if number % 64 == 0 {
-            thread::sleep(Duration::from_micros(200));
-        }
+/// Carries out something while a program passes 88 bytes of each event on to B's address, at each wake-up: the least
+/// that replication must do.
+pub(crate) fn while_relaying<T>(
+    nodes: &[Namespace; 2],
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    const PER_EVENT: usize = 88;
+    const DATAGRAM_LEN: usize = 1400;
+    let [a, b] = nodes;
+    let bind = |namespace: &Namespace, host: u8| {
+        let addr = std::net::SocketAddr::from(([192, 168, 100, host], 3780));
+        namespace.enter(move || std::net::UdpSocket::bind(addr))
+    };
+    let sink = bind(b, 2)??;
+    let link = bind(a, 1)??;
+    link.connect(sink.local_addr()?)?;
+    let socket = a.enter(EventSocket::open)??;
+    socket.set_receive_buffer(16 << 20)?;
+    for group in Group::FLOWS {
+        socket.join(group)?;
     }
-    let (cpu, count) = worker
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-    Ok(cpu / count.max(1))
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let relay = scope.spawn(|| -> Result<()> {
+            load::above_everything()?;
+            let (mut buffer, mut datagram) =
+                (vec![0; 64 * 1024], Vec::with_capacity(2 * DATAGRAM_LEN));
+            loop {
+                let received = socket.receive(&mut buffer)?;
+                if let Received::Data(len) = received {
+                    let event = buffer.get(..len.min(PER_EVENT)).unwrap_or_default();
+                    datagram.extend_from_slice(event);
+                }
+                let idle = matches!(received, Received::WouldBlock);
+                if !datagram.is_empty() && (idle || datagram.len() > DATAGRAM_LEN - PER_EVENT) {
+                    link.send(&datagram)?;
+                    datagram.clear();
+                }
+                if idle {
+                    if ended.load(Ordering::Relaxed) {
+                        return Ok(());
+                    }
+                    wait(&socket)?;
+                }
+            }
+        });
+        let outcome = work();
+        ended.store(true, Ordering::Relaxed);
+        relay
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        outcome
+    })
 }
 
 /// Time to dump a table and count its entries.

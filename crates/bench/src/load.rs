@@ -3,6 +3,9 @@
 //! New; 50 ms later the reply is seen; 50 ms later it is established; a second after the first it ends. One of ten
 //! stays, so that a table remains to be compared. The generator does not wait for anybody: like packets, it comes.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -14,6 +17,8 @@ use thread_priority::{
     RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
     set_thread_priority_and_policy, thread_native_id,
 };
+
+use crate::wire::{self, Moment};
 
 /// Distance of two batches.
 const TICK: Duration = Duration::from_millis(1);
@@ -64,7 +69,7 @@ pub(crate) fn run(namespace: &Namespace, rate: u32, seconds: u32) -> Result<Done
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-fn above_everything() -> Result<()> {
+pub(crate) fn above_everything() -> Result<()> {
     let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
     let priority = ThreadPriority::Crossplatform(99_u8.try_into().map_err(anyhow::Error::msg)?);
     set_thread_priority_and_policy(thread_native_id(), priority, policy)
@@ -113,6 +118,176 @@ fn generate(socket: &RequestSocket, rate: u32, flows: u32) -> Result<Done> {
         left: flows.div_ceil(10),
         achieved: f64::from(flows) / made_in.as_secs_f64() / f64::from(rate),
     })
+}
+
+/// Changes of entries that are there, `rate` in a second, until the end of its handle: TCP states to and fro.
+pub(crate) struct Updates {
+    ended: Arc<AtomicBool>,
+    worker: JoinHandle<Result<u64>>,
+}
+
+impl Updates {
+    /// Begins; the entries are the samples below `entries`.
+    pub(crate) fn start(namespace: &Namespace, rate: u32, entries: u32) -> Result<Self> {
+        let socket = namespace.enter(RequestSocket::open)??;
+        let ended = Arc::new(AtomicBool::new(false));
+        let worker = std::thread::spawn({
+            let ended = Arc::clone(&ended);
+            move || {
+                above_everything()?;
+                update(&socket, rate, entries, &ended)
+            }
+        });
+        Ok(Self { ended, worker })
+    }
+
+    /// Ends; returns how many there were.
+    pub(crate) fn finish(self) -> Result<u64> {
+        self.ended.store(true, Ordering::Relaxed);
+        self.worker
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+fn update(socket: &RequestSocket, rate: u32, entries: u32, ended: &AtomicBool) -> Result<u64> {
+    let mut batch = Vec::new();
+    let mut done = 0;
+    let begun = Instant::now();
+    while !ended.load(Ordering::Relaxed) {
+        let now = begun.elapsed();
+        let due = (now.as_secs_f64() * f64::from(rate)) as u64;
+        batch.clear();
+        while done < due && batch.len() < 128 * 1024 {
+            write_update(&mut batch, done, entries);
+            done += 1;
+        }
+        if !batch.is_empty() {
+            socket.send(&batch)?;
+            errors(socket)?;
+        }
+        if let Some(rest) = TICK.checked_sub(begun.elapsed() - now) {
+            std::thread::sleep(rest);
+        }
+    }
+    Ok(done)
+}
+
+/// The `turn`th change: all over the table, each entry now this and now that.
+fn write_update(batch: &mut Vec<u8>, turn: u64, entries: u32) {
+    // Without a common factor with sizes that are powers of ten, all are met.
+    const STRIDE: u64 = 7_777_777;
+    let place = turn.wrapping_mul(STRIDE) % u64::from(entries);
+    // One of four is UDP; its neighbour is TCP.
+    let number = place as u32 | 2;
+    let flow = sample::nth(number.min(entries - 2) | 2);
+    let mut update = Flow::new(flow.orig);
+    update.reply = flow.reply;
+    update.proto = flow.proto;
+    if let ProtoInfo::Tcp(tcp) = &mut update.proto {
+        let is_odd = turn / u64::from(entries) % 2 == 1;
+        tcp.state = Some(if is_odd {
+            TcpState::Established
+        } else {
+            TcpState::CloseWait
+        });
+    }
+    request::write_flow(batch, 1, Ack::Silent, Write::Update, &update);
+}
+
+/// Single entries at a steady or random pace, each noted with the time just before and just after it was made.
+pub(crate) struct Probes {
+    ended: Arc<AtomicBool>,
+    worker: JoinHandle<Result<Vec<Probe>>>,
+}
+
+/// One entry that was made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Probe {
+    pub(crate) number: u32,
+    pub(crate) before: Moment,
+    pub(crate) after: Moment,
+}
+
+/// The distance of probes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pace {
+    /// Every millisecond.
+    Steady,
+    /// 1 to 5 ms, in step with nothing.
+    Random,
+}
+
+impl Probes {
+    /// Begins with the sample of a number; ends by itself after `most`.
+    pub(crate) fn start(namespace: &Namespace, first: u32, pace: Pace, most: u32) -> Result<Self> {
+        let socket = namespace.enter(RequestSocket::open)??;
+        let ended = Arc::new(AtomicBool::new(false));
+        let worker = std::thread::spawn({
+            let ended = Arc::clone(&ended);
+            move || {
+                above_everything()?;
+                probe(&socket, first, pace, most, &ended)
+            }
+        });
+        Ok(Self { ended, worker })
+    }
+
+    /// Waits until all are made.
+    pub(crate) fn wait(self) -> Result<Vec<Probe>> {
+        self.worker
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// Ends.
+    pub(crate) fn finish(self) -> Result<Vec<Probe>> {
+        self.ended.store(true, Ordering::Relaxed);
+        self.wait()
+    }
+}
+
+fn probe(
+    socket: &RequestSocket,
+    first: u32,
+    pace: Pace,
+    most: u32,
+    ended: &AtomicBool,
+) -> Result<Vec<Probe>> {
+    let mut probes = Vec::new();
+    let mut noise = u64::from(first) | 1;
+    let mut batch = Vec::new();
+    for number in first..first + most {
+        if ended.load(Ordering::Relaxed) {
+            break;
+        }
+        batch.clear();
+        request::write_flow(
+            &mut batch,
+            1,
+            Ack::Silent,
+            Write::Create,
+            &sample::nth(number),
+        );
+        let before = wire::now();
+        socket.send(&batch)?;
+        probes.push(Probe {
+            number,
+            before,
+            after: wire::now(),
+        });
+        errors(socket)?;
+        std::thread::sleep(match pace {
+            Pace::Steady => Duration::from_millis(1),
+            Pace::Random => {
+                noise = noise
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                Duration::from_micros(1000 + (noise >> 33) % 4000)
+            }
+        });
+    }
+    Ok(probes)
 }
 
 /// Only what went wrong is answered.

@@ -1,90 +1,40 @@
 //! `cargo xtask bench`: the daemon beside the original and beside what the kernel allows, in one run.
 //!
 //! Every number is taken alternately of both programs and of the floor; what counts is the ratio. In reading order:
-//! `pair` (two nodes), `load` (real kernel entries at a rate), `floor` (the least that must be done), `measures`,
-//! `book` (numbers and their spread), `targets` (what is to hold), `report`.
+//! `options`, `pair` (two nodes), `node` (what a running one is asked), `load` (real kernel entries at a rate), `wire`
+//! (what arrives when), `equal` (whether tables are), `floor` (the least that must be done), `measures`, `book` (numbers
+//! and their spread), `targets` (what is to hold), `rows`, `report`, `plots`, `record` (events for the measures of single steps).
 
 #![forbid(unsafe_code)]
 
 mod book;
 mod cpu;
+mod equal;
 mod floor;
 mod load;
 mod measures;
+mod node;
+mod options;
 mod pair;
+mod plots;
 mod record;
 mod report;
+mod rows;
 mod targets;
+mod wire;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use netlab::limits::TableLimits;
 
-use book::Book;
-use measures::{MEASURES, Measure};
+use book::{Book, Record};
+use measures::{Measure, Scale, Together};
+use options::Options;
 
-/// What is asked for.
-#[derive(Debug)]
-struct Options {
-    measures: Vec<&'static Measure>,
-    rounds: usize,
-    /// Largest table.
-    entries: u32,
-    /// Length of a load.
-    seconds: u32,
-    json: Option<PathBuf>,
-    markdown: Option<PathBuf>,
-    plots: Option<PathBuf>,
-    /// Record events instead of measuring.
-    record: Option<PathBuf>,
-}
-
-impl Options {
-    fn parse(arguments: impl Iterator<Item = String>) -> Result<Self> {
-        let mut options = Self {
-            measures: Vec::new(),
-            rounds: 3,
-            entries: 200_000,
-            seconds: 3,
-            json: None,
-            markdown: None,
-            plots: None,
-            record: None,
-        };
-        let mut arguments = arguments;
-        while let Some(word) = arguments.next() {
-            let mut value = || {
-                arguments
-                    .next()
-                    .with_context(|| format!("{word} needs a value"))
-            };
-            match word.as_str() {
-                "--full" => (options.rounds, options.entries, options.seconds) = (5, 1_000_000, 5),
-                "--quick" => (options.rounds, options.entries, options.seconds) = (1, 20_000, 1),
-                "--rounds" => options.rounds = value()?.parse()?,
-                "--entries" => options.entries = value()?.parse()?,
-                "--json" => options.json = Some(value()?.into()),
-                "--record-events" => options.record = Some(value()?.into()),
-                "--markdown" => options.markdown = Some(value()?.into()),
-                "--plots" => options.plots = Some(value()?.into()),
-                name => match MEASURES.iter().find(|measure| measure.name == name) {
-                    Some(measure) => options.measures.push(measure),
-                    None => bail!("no measure `{name}`; there are {}", names()),
-                },
-            }
-        }
-        if options.measures.is_empty() {
-            options.measures = MEASURES.iter().collect();
-        }
-        Ok(options)
-    }
-}
-
-fn names() -> String {
-    MEASURES.map(|measure| measure.name).join(", ")
-}
+/// Room for twice the largest table on two nodes.
+const TABLE_ENTRIES: u64 = 5_000_000;
 
 fn main() -> ExitCode {
     match run() {
@@ -97,41 +47,110 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns whether after every measure the tables were equal.
+/// Returns whether everything could be measured and tables were equal after every measure.
 fn run() -> Result<bool> {
     let options = Options::parse(std::env::args().skip(1))?;
-    if let Some(reason) = netlab::skip::obstacle(&["conntrackd"]) {
-        bail!("cannot measure: {reason}");
-    }
-    if let Some(path) = &options.record {
-        record::events(path)?;
-        return Ok(true);
-    }
-    let _limits = TableLimits::raise(4_000_000)?;
-    let mut book = Book::default();
-    for measure in &options.measures {
-        for round in 1..=options.rounds {
-            eprintln!("{} ({round} of {})", measure.name, options.rounds);
-            let scale = measures::Scale {
-                entries: options.entries,
-                seconds: options.seconds,
-            };
-            (measure.run)(&mut book, scale).with_context(|| measure.name)?;
+    let mut book = match &options.json {
+        Some(path) => Book::load(path)?,
+        None => Book::default(),
+    };
+    let mut whole = true;
+    if !options.only_report {
+        if let Some(reason) = netlab::skip::obstacle(&["conntrackd"]) {
+            bail!("cannot measure: {reason}");
         }
+        if let Some(path) = &options.record {
+            record::events(path)?;
+            return Ok(true);
+        }
+        let _limits = TableLimits::raise(TABLE_ENTRIES)?;
+        whole = measure(&options, &mut book)?;
     }
-    let text = report::markdown(&book, &options);
+    let text = report::markdown(&book);
     print!("{text}");
     if let Some(path) = &options.markdown {
         report::write_between_marks(path, &text)?;
     }
-    if let Some(path) = &options.json {
-        std::fs::write(path, serde_json::to_string_pretty(&book)?)?;
-    }
     if let Some(folder) = &options.plots {
-        report::plots(&book, folder)?;
+        plots::draw(&book, folder)?;
     }
-    for problem in book.problems() {
-        eprintln!("NOT EQUAL: {problem}");
+    Ok(whole)
+}
+
+/// Takes all measures; what each has given is kept at once.
+fn measure(options: &Options, book: &mut Book) -> Result<bool> {
+    let mut plan = together(&options.wanted(book));
+    let mut whole = true;
+    while !plan.is_empty() {
+        let left: u64 = plan
+            .iter()
+            .flatten()
+            .map(|one| options.estimate_s(one))
+            .sum();
+        let group = plan.remove(0);
+        let names: Vec<_> = group.iter().map(|measure| measure.name).collect();
+        eprintln!(
+            "== {} (about {} min for all that is left)",
+            names.join(", "),
+            left.div_ceil(60)
+        );
+        take(options, book, &group);
+        whole &= !book.problems().any(|(name, _)| names.contains(&name));
+        if let Some(path) = &options.json {
+            book.save(path)?;
+        }
     }
-    Ok(book.problems().is_empty())
+    Ok(whole)
+}
+
+/// Measures that share what is prepared for them, side by side.
+fn together(wanted: &[&'static Measure]) -> Vec<Vec<&'static Measure>> {
+    let mut groups: Vec<Vec<&'static Measure>> = Vec::new();
+    for &measure in wanted {
+        let fitting = groups.iter_mut().find(|group| {
+            measure.together != Together::Alone
+                && group.iter().any(|other| other.together == measure.together)
+        });
+        match fitting {
+            Some(group) => group.push(measure),
+            None => groups.push(vec![measure]),
+        }
+    }
+    groups
+}
+
+fn take(options: &Options, book: &mut Book, group: &[&'static Measure]) {
+    let Some(first) = group.first() else {
+        return;
+    };
+    let names: Vec<_> = group.iter().map(|measure| measure.name).collect();
+    let rounds = options.rounds.min(first.rounds);
+    for name in &names {
+        let record = Record {
+            machine: report::machine(),
+            rounds,
+            entries: options.entries,
+            seconds: options.seconds,
+            ..Record::default()
+        };
+        book.begin(name, record);
+    }
+    let begun = Instant::now();
+    let scale = Scale {
+        entries: options.entries,
+        seconds: options.seconds,
+    };
+    for round in 1..=rounds {
+        eprintln!("   round {round} of {rounds}");
+        book.round = round;
+        (first.run)(book, scale, &names);
+    }
+    let took = begun.elapsed() / u32::try_from(names.len()).unwrap_or(1);
+    for name in &names {
+        book.record_mut(name).took_s = rounded(took);
+    }
+}
+
+fn rounded(time: Duration) -> u64 {
+    time.as_secs_f64().round() as u64
 }

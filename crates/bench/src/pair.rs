@@ -3,15 +3,31 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use flow::Flow;
-use netlab::process::wait_until;
-use netlab::{Daemon, Lab, Namespace, NodeConfig, Peer, Table, listing};
+use netlab::{Daemon, Lab, Namespace, NodeConfig, Peer, Table};
 
 use crate::book::Whose;
+use crate::{equal, node};
 
 /// How long a copy, a commit or a listing may take.
 const LIMIT: Duration = Duration::from_secs(180);
+
+/// The greeting of two nodes costs messages of its own.
+const GREETING: Duration = Duration::from_millis(1200);
+
+/// How the two talk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Setup {
+    /// FT-FW over UDP.
+    Ftfw,
+    /// FT-FW over multicast.
+    Multicast,
+    /// NOTRACK over UDP.
+    Notrack,
+    /// ALARM over UDP, with its usual times.
+    Alarm,
+}
 
 /// The active and the standby node.
 pub(crate) struct Pair {
@@ -44,14 +60,27 @@ pub(crate) fn nodes(lab: &mut Lab) -> Result<[Namespace; 2]> {
     Ok(nodes)
 }
 
-fn config(node: u8) -> NodeConfig {
-    let mut config = NodeConfig::ftfw_multicast("sync", "");
-    config.mode_lines = vec!["ResendQueueSize 131072\nACKWindowSize 300".to_owned()];
-    config.links = vec![format!(
-        "UDP {{\nIPv4_address 192.168.100.{node}\nIPv4_Destination_Address 192.168.100.{}\nPort 3780\nInterface sync\n\
-         SndSocketBuffer 16777216\nRcvSocketBuffer 16777216\nChecksum on\n}}",
-        3 - node
-    )];
+/// Configuration of a node, the same text for both programs.
+pub(crate) fn config(node: u8, setup: Setup) -> NodeConfig {
+    let mut config = NodeConfig::ftfw_multicast("sync", &format!("192.168.100.{node}"));
+    let buffers = "SndSocketBuffer 16777216\nRcvSocketBuffer 16777216\nChecksum on";
+    let (mode, lines) = match setup {
+        Setup::Ftfw | Setup::Multicast => ("FTFW", "ResendQueueSize 131072\nACKWindowSize 300"),
+        Setup::Notrack => ("NOTRACK", ""),
+        Setup::Alarm => ("ALARM", "RefreshTime 15\nCacheTimeout 180"),
+    };
+    config.mode = mode.to_owned();
+    config.mode_lines = vec![lines.to_owned()];
+    config.links = vec![match setup {
+        Setup::Multicast => format!(
+            "Multicast {{\nIPv4_address 225.0.0.50\nGroup 3780\nIPv4_interface 192.168.100.{node}\nInterface sync\n{buffers}\n}}"
+        ),
+        _ => format!(
+            "UDP {{\nIPv4_address 192.168.100.{node}\nIPv4_Destination_Address 192.168.100.{}\nPort 3780\n\
+             Interface sync\n{buffers}\n}}",
+            3 - node
+        ),
+    }];
     config.general = [
         "HashSize 524288",
         "HashLimit 4194304",
@@ -69,13 +98,28 @@ fn config(node: u8) -> NodeConfig {
 }
 
 impl Pair {
-    /// Starts both.
+    /// Starts both, in FT-FW.
     pub(crate) fn start(whose: Whose) -> Result<Self> {
+        Self::start_as(whose, Setup::Ftfw)
+    }
+
+    /// Starts both.
+    pub(crate) fn start_as(whose: Whose, setup: Setup) -> Result<Self> {
         let mut lab = Lab::new()?;
-        let [a, b] = nodes(&mut lab)?;
+        let nodes = nodes(&mut lab)?;
+        Self::start_in(lab, nodes, whose, setup)
+    }
+
+    /// Starts both in namespaces that are there.
+    pub(crate) fn start_in(
+        lab: Lab,
+        [a, b]: [Namespace; 2],
+        whose: Whose,
+        setup: Setup,
+    ) -> Result<Self> {
         let [near, far] = programs(whose);
-        let b_daemon = Daemon::start(far, &lab, &b, &config(2))?;
-        let a_daemon = Daemon::start(near, &lab, &a, &config(1))?;
+        let b_daemon = Daemon::start(far, &lab, &b, &config(2, setup))?;
+        let a_daemon = Daemon::start(near, &lab, &a, &config(1, setup))?;
         let pair = Self {
             a_table: Table::open(&a)?,
             b_table: Table::open(&b)?,
@@ -83,13 +127,12 @@ impl Pair {
             b: b_daemon,
             _lab: lab,
         };
-        // The greeting costs messages of its own.
-        std::thread::sleep(Duration::from_millis(1500));
+        std::thread::sleep(GREETING);
         Ok(pair)
     }
 
-    /// Fills A's kernel, and waits until B has all of it.
-    pub(crate) fn fill(&mut self, flows: impl IntoIterator<Item = Flow>) -> Result<usize> {
+    /// Fills A's kernel, and waits until B has all of it, `count` in all.
+    pub(crate) fn fill(&mut self, flows: impl IntoIterator<Item = Flow>, count: u32) -> Result<()> {
         let written = self.a_table.create(flows)?;
         if written.refused > 0 {
             bail!(
@@ -98,53 +141,46 @@ impl Pair {
                 written.errno
             );
         }
-        let count = usize::try_from(written.accepted)?;
         self.until_b_has(count)?;
-        Ok(count)
+        Ok(())
     }
 
     /// Waits until B's external cache holds so many entries. Returns the time it took.
-    pub(crate) fn until_b_has(&self, count: usize) -> Result<Duration> {
+    pub(crate) fn until_b_has(&self, count: u32) -> Result<Duration> {
         until_held(&self.b, "external", count)
     }
 
-    /// Whether B's external cache is A's kernel table; how it differs otherwise.
-    pub(crate) fn difference(&self) -> Result<Option<String>> {
-        let mut problem = None;
-        // A listing misses entries while somebody changes the size of the hash.
-        wait_until(Duration::from_secs(20), || {
-            problem = self
-                .difference_now()
-                .unwrap_or_else(|error| Some(format!("{error:#}")));
-            problem.is_none()
-        });
-        Ok(problem)
+    /// Waits until B's external cache is A's kernel table, for so long; how it differs otherwise.
+    pub(crate) fn difference(&self, patience: Duration) -> Result<Option<equal::Difference>> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let kernel = self.a_table.dump()?;
+            let difference = equal::difference(&kernel, &self.b.client(["-e"])?);
+            // A listing of the kernel misses entries while somebody changes the size of its hash.
+            if difference.is_none() && kernel.len() != self.a_table.len()? {
+                continue;
+            }
+            if difference.is_none() || Instant::now() > deadline {
+                return Ok(difference);
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
 
-    fn difference_now(&self) -> Result<Option<String>> {
-        let (entries, told) = (self.a_table.len()?, self.b.external()?);
-        let known = self.a.internal()?;
-        let difference = listing::difference(&known, &told);
-        Ok(if known.len() != entries {
-            Some(format!(
-                "{entries} entries in the kernel, {} in the cache",
-                known.len()
-            ))
-        } else if difference.is_empty() {
-            None
-        } else {
-            let count = difference.lines().count();
-            let first = difference.lines().next().unwrap_or_default();
-            Some(format!("{count} lines differ, {first}"))
-        })
+    /// As [`difference`](Self::difference), as an error.
+    pub(crate) fn must_be_equal(&self) -> Result<()> {
+        match self.difference(Duration::from_secs(10))? {
+            None => Ok(()),
+            Some(difference) => bail!("tables differ: {difference}"),
+        }
     }
 
-    /// Events that the daemon on A lost.
-    pub(crate) fn lost_events(daemon: &Daemon) -> Result<u64> {
-        let page = daemon.client(["-s", "runtime"])?;
-        let line = page.lines().find(|line| line.contains("netlink overrun"));
-        let number = line.and_then(|line| line.rsplit(':').next());
-        Ok(number.unwrap_or_default().trim().parse()?)
+    /// Process ids.
+    pub(crate) fn pids(&self) -> Result<[u32; 2]> {
+        Ok([
+            self.a.pid().context("the active node does not run")?,
+            self.b.pid().context("the standby does not run")?,
+        ])
     }
 
     /// Time of a command of a daemon's own client.
@@ -153,43 +189,58 @@ impl Pair {
         daemon.client(words)?;
         Ok(begun.elapsed())
     }
+}
 
-    /// Time of a listing, thrown away.
-    pub(crate) fn time_of_listing(
-        daemon: &Daemon,
-        program: &Path,
-        words: &[&str],
-    ) -> Result<Duration> {
-        let mut command = daemon.namespace().command("sh");
-        let line = format!(
-            "{} -C {} {} > /dev/null",
-            program.display(),
-            daemon.path("conf").display(),
-            words.join(" ")
-        );
-        command.args(["-c", &line]);
-        let begun = Instant::now();
-        let finished = netlab::process::run_within(command, "", LIMIT)?;
-        finished.success()?;
-        Ok(begun.elapsed())
+impl Drop for Pair {
+    fn drop(&mut self) {
+        // Without listeners, and before the next measure: a namespace with entries is cleared in the background.
+        let _ = self.a.kill();
+        let _ = self.b.kill();
+        let _ = self.a_table.flush();
+        let _ = self.b_table.flush();
     }
 }
 
-/// Waits until a cache holds so many entries. Returns the time it took.
-pub(crate) fn until_held(daemon: &Daemon, cache: &str, count: usize) -> Result<Duration> {
+/// Time of a listing, counted and thrown away; it must have so many lines.
+pub(crate) fn time_of_listing(
+    daemon: &Daemon,
+    program: &Path,
+    words: &str,
+    entries: u32,
+) -> Result<Duration> {
+    let mut command = daemon.namespace().command("sh");
+    let conf = daemon.path("conf");
+    let line = format!(
+        "{} -C {} {words} | wc -l",
+        program.display(),
+        conf.display()
+    );
+    command.args(["-c", &line]);
     let begun = Instant::now();
-    let mut held = 0;
-    let reached = wait_until(LIMIT, || {
-        held = daemon
-            .counter(&format!("cache {cache}"), "current active connections")
-            .unwrap_or(0);
-        held == count as u64
-    });
-    if !reached {
-        bail!(
-            "{held} of {count} entries in the {cache} cache\n{}",
-            daemon.messages()
-        );
+    let lines = netlab::process::run_within(command, "", LIMIT)?.success()?;
+    let took = begun.elapsed();
+    ensure!(
+        lines.trim() == entries.to_string(),
+        "{} of {entries} lines of {words}",
+        lines.trim()
+    );
+    Ok(took)
+}
+
+/// Waits until a cache holds so many entries. Returns the time it took.
+pub(crate) fn until_held(daemon: &Daemon, cache: &str, count: u32) -> Result<Duration> {
+    let begun = Instant::now();
+    loop {
+        let held = node::held(daemon, cache).unwrap_or(0);
+        if held == u64::from(count) {
+            return Ok(begun.elapsed());
+        }
+        if begun.elapsed() > LIMIT {
+            bail!(
+                "{held} of {count} entries in the {cache} cache\n{}",
+                daemon.messages()
+            );
+        }
+        std::thread::sleep(Duration::from_millis(2));
     }
-    Ok(begun.elapsed())
 }

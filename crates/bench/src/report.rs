@@ -1,52 +1,76 @@
-//! The table and the plots.
+//! The table.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 
-use crate::Options;
 use crate::book::{Book, Spread, Whose};
-use crate::targets::TARGETS;
+use crate::measures::MEASURES;
+use crate::rows::{OTHERS, TARGETS};
+use crate::targets::{Bound, Target, Verdict};
 
 /// Marks in the document between which the table stands.
 const MARKS: [&str; 2] = ["<!-- bench: begin -->", "<!-- bench: end -->"];
 
-/// The table of all targets, with what was measured on what.
-pub(crate) fn markdown(book: &Book, options: &Options) -> String {
+/// The tables, with what was measured on what, and what went wrong.
+pub(crate) fn markdown(book: &Book) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
     let _ = writeln!(
         text,
-        "Rounds: {}. Largest table: {} entries. Load: {} s. Machine: {}.\n",
-        options.rounds,
-        options.entries,
-        options.seconds,
-        machine()
+        "| measure | kernel's floor | original | ours | target | reached | | command |\n|---|---|---|---|---|---|---|---|"
     );
-    text.push_str("| measure | kernel's floor | original | ours | target | reached | |\n");
-    text.push_str("|---|---|---|---|---|---|---|\n");
-    for target in TARGETS {
-        let Some((reached, holds)) = target.bound.judge(book, target.number) else {
-            continue;
-        };
-        let cell = |whose| {
-            book.spread(target.number, whose)
-                .map_or_else(String::new, |spread| shown(spread, target.unit))
-        };
-        let _ = writeln!(
-            text,
-            "| {} | {} | {} | {} | {} | {reached:.2} | {} |",
-            target.what,
-            cell(Whose::Floor),
-            cell(Whose::Original),
-            cell(Whose::Ours),
-            target.bound.words(),
-            if holds { "holds" } else { "**does not hold**" }
-        );
-    }
+    TARGETS
+        .iter()
+        .for_each(|row| text.push_str(&line(book, row)));
+    let held = TARGETS
+        .iter()
+        .filter(|row| row.judge(book).1 == Verdict::Holds)
+        .count();
+    let _ = writeln!(text, "\n{held} of {} rows hold.\n", TARGETS.len());
+
+    let _ = writeln!(
+        text,
+        "Without a target:\n\n| measure | kernel's floor | original | ours | | ours / original | | command |\n\
+         |---|---|---|---|---|---|---|---|"
+    );
+    OTHERS
+        .iter()
+        .for_each(|row| text.push_str(&line(book, row)));
+    let _ = writeln!(text, "\n{}", conditions(book));
+    problems(book, &mut text);
     text
+}
+
+fn line(book: &Book, row: &Target) -> String {
+    let (reached, verdict) = row.judge(book);
+    let cell = |number, whose| {
+        book.spread(number, whose)
+            .map_or_else(String::new, |spread| shown(spread, row.unit))
+    };
+    let floor = row.bound.floor().unwrap_or(row.number.1);
+    let verdict = match verdict {
+        Verdict::Holds => "holds",
+        Verdict::DoesNotHold => "**does not hold**",
+        Verdict::Spoilt => "**spoilt**: see below",
+        Verdict::NotMeasured => "**not measured**",
+        Verdict::Shown => "",
+    };
+    format!(
+        "| {} | {} | {} | {} | {} | {} | {verdict} | `{}` |\n",
+        row.what,
+        cell((row.number.0, floor), Whose::Floor),
+        cell(row.number, Whose::Original),
+        match row.bound {
+            Bound::Mixed(_) => cell(row.number, Whose::Mixed),
+            _ => cell(row.number, Whose::Ours),
+        },
+        row.bound.words(),
+        reached.map_or_else(String::new, |spread| shown(spread, "")),
+        row.number.0,
+    )
 }
 
 /// The median, and how far the others are from it.
@@ -54,13 +78,71 @@ fn shown(spread: Spread, unit: &str) -> String {
     let digits = |value: f64| match value.abs() {
         large if large >= 1000.0 => format!("{value:.0}"),
         middle if middle >= 10.0 => format!("{value:.1}"),
-        _ => format!("{value:.3}"),
+        0.0 => "0".to_owned(),
+        _ => format!("{value:.2}"),
     };
     let (least, most) = (digits(spread.least), digits(spread.most));
-    format!("{} {unit} ({least}–{most})", digits(spread.median))
+    let space = if unit.is_empty() { "" } else { " " };
+    let median = digits(spread.median);
+    if least == most {
+        format!("{median}{space}{unit}")
+    } else {
+        format!("{median}{space}{unit} ({least}–{most})")
+    }
 }
 
-fn machine() -> String {
+/// How each measure was taken.
+fn conditions(book: &Book) -> String {
+    let mut text = String::new();
+    let mut machines: Vec<&str> = Vec::new();
+    text.push_str(
+        "| command | measures | rounds | largest table | took | |\n|---|---|---:|---:|---:|---|\n",
+    );
+    for measure in MEASURES {
+        let Some(record) = book.record(measure.name) else {
+            continue;
+        };
+        let known = machines
+            .iter()
+            .position(|machine| *machine == record.machine);
+        let machine = known.unwrap_or_else(|| {
+            machines.push(&record.machine);
+            machines.len() - 1
+        });
+        let _ = writeln!(
+            text,
+            "| `cargo xtask bench --full {}` | {} | {} | {} | {} s | machine {} |",
+            measure.name,
+            measure.what,
+            record.rounds,
+            record.entries,
+            record.took_s,
+            machine + 1
+        );
+    }
+    for (number, machine) in (1..).zip(machines) {
+        let _ = writeln!(text, "\nMachine {number}: {machine}.");
+    }
+    text
+}
+
+fn problems(book: &Book, text: &mut String) {
+    if book.problems().next().is_none() {
+        return;
+    }
+    text.push_str("\nWhat went wrong while measuring:\n\n");
+    for (measure, problem) in book.problems() {
+        let first = problem.text.lines().next().unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "- `{measure}`, {:?}, round {}: {first}",
+            problem.whose, problem.round
+        );
+    }
+}
+
+/// What this is.
+pub(crate) fn machine() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
     let model = cpuinfo
@@ -87,39 +169,25 @@ pub(crate) fn write_between_marks(path: &Path, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// Bars of ours beside the original's, which are 1.
-pub(crate) fn plots(book: &Book, folder: &Path) -> Result<()> {
-    const ROW: usize = 22;
-    fs::create_dir_all(folder)?;
-    let rows: Vec<_> = TARGETS
-        .iter()
-        .filter_map(|target| {
-            let ratio = book.ratio(target.number, Whose::Ours, (target.number, Whose::Original))?;
-            ratio.is_finite().then_some((target.what, ratio))
-        })
-        .collect();
-    let height = ROW * rows.len() + 40;
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"900\" height=\"{height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
-         <text x=\"430\" y=\"16\">ours, as a part of the original's (line: equal)</text>\n"
-    );
-    for (number, (what, ratio)) in rows.iter().enumerate() {
-        let y = 28 + number * ROW;
-        let width = (ratio * 200.0).min(440.0);
-        let _ = writeln!(
-            svg,
-            "<text x=\"420\" y=\"{}\" text-anchor=\"end\">{what}</text>\
-             <rect x=\"430\" y=\"{y}\" width=\"{width:.0}\" height=\"14\" fill=\"#0072b2\"/>\
-             <text x=\"{:.0}\" y=\"{}\">{ratio:.2}</text>",
-            y + 11,
-            436.0 + width,
-            y + 11
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_shows_ratio_and_spread_and_what_is_missing_is_named() {
+        let mut book = Book::default();
+        for (round, ours) in [1.0, 2.0, 3.0].into_iter().enumerate() {
+            book.round = round;
+            book.note(("bulk", "seconds"), Whose::Ours, ours);
+            book.note(("bulk", "seconds"), Whose::Original, 10.0);
+        }
+        let text = markdown(&book);
+        let row = text.lines().find(|line| line.contains("`-n`")).unwrap();
+        assert!(
+            row.contains("0.20 (0.10–0.30)") && row.contains("| holds |"),
+            "{row}"
         );
+        assert!(text.contains("**not measured**"));
+        assert!(text.contains(&format!("1 of {} rows hold", TARGETS.len())));
     }
-    let _ = writeln!(
-        svg,
-        "<line x1=\"630\" y1=\"22\" x2=\"630\" y2=\"{height}\" stroke=\"#d55e00\" stroke-dasharray=\"4\"/>\n</svg>"
-    );
-    fs::write(folder.join("ratios.svg"), svg)?;
-    Ok(())
 }

@@ -1,11 +1,12 @@
-//! What is to hold.
+//! What is to hold, and whether it does.
 
-use crate::book::{Book, Whose};
+use crate::book::{Book, Name, Spread, Whose};
 
 /// A row of the table.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Target {
     pub(crate) what: &'static str,
-    pub(crate) number: &'static str,
+    pub(crate) number: Name<'static>,
     pub(crate) unit: &'static str,
     pub(crate) bound: Bound,
 }
@@ -17,81 +18,157 @@ pub(crate) enum Bound {
     OfOriginal(f64),
     /// At least this multiple of the original's.
     TimesOriginal(f64),
-    /// At most this multiple of a number of the floor.
+    /// At most this multiple of a number of the floor, of the same measure.
     OfFloor(&'static str, f64),
+    /// At most this multiple of another number of ours, of the same measure.
+    OfOurs(&'static str, f64),
     /// At most this.
     AtMost(f64),
     /// With the original as the peer, at most this multiple of ours with ours.
     Mixed(f64),
+    /// Nothing: shown beside the original's for information.
+    Shown,
+}
+
+/// What became of a row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Verdict {
+    Holds,
+    DoesNotHold,
+    /// It may be no better than said, but something was wrong while it was taken.
+    Spoilt,
+    NotMeasured,
+    Shown,
+}
+
+impl Target {
+    /// What was reached, and whether it is enough.
+    pub(crate) fn judge(&self, book: &Book) -> (Option<Spread>, Verdict) {
+        let number = self.number;
+        let reached = match self.bound {
+            Bound::OfOriginal(_) | Bound::TimesOriginal(_) | Bound::Shown => {
+                book.ratio(number, Whose::Ours, (number, Whose::Original))
+            }
+            Bound::OfFloor(floor, _) => {
+                book.ratio(number, Whose::Ours, ((number.0, floor), Whose::Floor))
+            }
+            Bound::OfOurs(other, _) => {
+                book.ratio(number, Whose::Ours, ((number.0, other), Whose::Ours))
+            }
+            Bound::AtMost(_) => book.spread(number, Whose::Ours),
+            Bound::Mixed(_) => book.ratio(number, Whose::Mixed, (number, Whose::Ours)),
+        };
+        let Some(spread) = reached else {
+            return (None, Verdict::NotMeasured);
+        };
+        let is_enough = match self.bound {
+            Bound::OfOriginal(most)
+            | Bound::OfFloor(_, most)
+            | Bound::OfOurs(_, most)
+            | Bound::Mixed(most) => spread.median <= most,
+            Bound::TimesOriginal(least) => spread.median >= least,
+            // What is counted may not happen even once.
+            Bound::AtMost(0.0) => spread.most <= 0.0,
+            Bound::AtMost(most) => spread.median <= most,
+            Bound::Shown => return (reached, Verdict::Shown),
+        };
+        let verdict = match is_enough {
+            false => Verdict::DoesNotHold,
+            true if self.is_spoilt(book) => Verdict::Spoilt,
+            true => Verdict::Holds,
+        };
+        (reached, verdict)
+    }
+
+    /// Whether something went wrong with ours in the same measure: no row is met by giving up correctness.
+    fn is_spoilt(&self, book: &Book) -> bool {
+        book.problems().any(|(measure, problem)| {
+            measure == self.number.0 && matches!(problem.whose, Whose::Ours | Whose::Mixed)
+        })
+    }
 }
 
 impl Bound {
-    /// What was reached, and whether it is enough.
-    pub(crate) fn judge(self, book: &Book, number: &str) -> Option<(f64, bool)> {
-        let original = book.ratio(number, Whose::Ours, (number, Whose::Original));
-        let (reached, holds) = match self {
-            Self::OfOriginal(most) => original.map(|ratio| (ratio, ratio <= most))?,
-            Self::TimesOriginal(least) => original.map(|ratio| (ratio, ratio >= least))?,
-            Self::OfFloor(floor, most) => {
-                let ratio = book.ratio(number, Whose::Ours, (floor, Whose::Floor))?;
-                (ratio, ratio <= most)
-            }
-            Self::AtMost(most) => {
-                let value = book.spread(number, Whose::Ours)?.median;
-                (value, value <= most)
-            }
-            Self::Mixed(most) => {
-                let ratio = book.ratio(number, Whose::Mixed, (number, Whose::Ours))?;
-                (ratio, ratio <= most)
-            }
-        };
-        Some((reached, holds))
-    }
-
     pub(crate) fn words(self) -> String {
         match self {
             Self::OfOriginal(most) => format!("≤ {most:.2} × original"),
             Self::TimesOriginal(least) => format!("≥ {least:.1} × original"),
-            Self::OfFloor(floor, most) => format!("≤ {most:.2} × {floor} of the kernel"),
+            Self::OfFloor(floor, most) => format!("≤ {most:.2} × {floor}"),
+            Self::OfOurs(other, most) => format!("≤ {most:.2} × {other} table"),
             Self::AtMost(most) => format!("≤ {most}"),
             Self::Mixed(most) => format!("≤ {most:.2} × ours with ours"),
+            Self::Shown => String::new(),
+        }
+    }
+
+    /// Name of the floor's number that stands beside the row.
+    pub(crate) fn floor(self) -> Option<&'static str> {
+        match self {
+            Self::OfFloor(floor, _) => Some(floor),
+            _ => None,
         }
     }
 }
 
-macro_rules! targets {
-    ($($what:literal, $number:literal, $unit:literal, $bound:expr;)*) => {
-        /// All of them.
-        pub(crate) const TARGETS: &[Target] = &[
-            $(Target { what: $what, number: $number, unit: $unit, bound: $bound },)*
-        ];
-    };
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::{OTHERS, TARGETS};
+    use Bound::{AtMost, Mixed, OfOriginal, Shown, TimesOriginal};
 
-use Bound::{AtMost, Mixed, OfFloor, OfOriginal, TimesOriginal};
+    fn target(bound: Bound) -> Target {
+        Target {
+            what: "",
+            number: ("m", "n"),
+            unit: "",
+            bound,
+        }
+    }
 
-targets! {
-    "CPU of the active node per flow, 10,000 flows/s", "cpu_active_10k", "µs", OfOriginal(0.5);
-    "CPU of the active node per flow, 40,000 flows/s", "cpu_active_40k", "µs", OfOriginal(0.5);
-    "CPU of the standby per flow, 10,000 flows/s", "cpu_standby_10k", "µs", OfOriginal(0.4);
-    "CPU of the standby per flow, 40,000 flows/s", "cpu_standby_40k", "µs", OfOriginal(0.4);
-    "CPU of the active node with the original as peer, 10,000 flows/s", "cpu_active_10k", "µs", Mixed(1.1);
-    "CPU of the active node with the original as peer, 40,000 flows/s", "cpu_active_40k", "µs", Mixed(1.1);
-    "lossless rate, active node on 25 % of a core", "rate_active_quarter", "flows/s", TimesOriginal(2.0);
-    "lossless rate, standby on 10 % of a core", "rate_standby_tenth", "flows/s", TimesOriginal(2.5);
-    "memory per entry, internal cache", "memory_internal", "B", OfOriginal(0.33);
-    "memory per entry, external cache", "memory_external", "B", OfOriginal(0.33);
-    "memory with empty caches", "memory_empty_mib", "MiB", AtMost(10.0);
-    "full copy on request (`-n`)", "bulk", "s", OfOriginal(0.6);
-    "commit (`-c`)", "commit", "s", OfFloor("create", 1.15);
-    "overruns during a commit", "commit_overruns", "", AtMost(0.0);
-    "takeover with the stock four commands, until the peer is complete", "takeover", "s", OfOriginal(0.4);
-    "takeover with `role primary`", "takeover_role", "s", OfFloor("takeover_role", 1.3);
-    "reading of the kernel (`-R`)", "resync", "s", OfFloor("dump", 1.2);
-    "listing of the internal cache (`-i`)", "list_internal", "s", OfOriginal(0.35);
-    "listing of the external cache (`-e`)", "list_external", "s", OfOriginal(0.35);
-    "start beside a full table", "start", "s", OfFloor("dump", 1.2);
-    "latency, insert to datagram, idle, p50", "latency_p50", "µs", OfOriginal(0.6);
-    "latency, insert to datagram, idle, p99", "latency_p99", "µs", OfOriginal(1.0);
-    "processor of an idle node", "idle_percent", "% of a core", AtMost(0.1);
+    #[test]
+    fn a_row_without_numbers_does_not_hold() {
+        let book = Book::default();
+        for bound in [
+            OfOriginal(1.0),
+            TimesOriginal(1.0),
+            AtMost(0.0),
+            Mixed(1.0),
+            Shown,
+        ] {
+            assert_eq!(target(bound).judge(&book).1, Verdict::NotMeasured);
+        }
+    }
+
+    #[test]
+    fn what_may_not_happen_may_not_happen_once() {
+        let mut book = Book::default();
+        for (round, lost) in [0.0, 0.0, 1.0].into_iter().enumerate() {
+            book.round = round;
+            book.note(("m", "n"), Whose::Ours, lost);
+        }
+        assert_eq!(target(AtMost(0.0)).judge(&book).1, Verdict::DoesNotHold);
+        assert_eq!(target(AtMost(0.5)).judge(&book).1, Verdict::Holds);
+    }
+
+    #[test]
+    fn a_problem_of_ours_spoils_a_row_and_one_of_the_original_does_not() {
+        let mut book = Book::default();
+        book.note(("m", "n"), Whose::Ours, 1.0);
+        book.note(("m", "n"), Whose::Original, 4.0);
+        let row = target(OfOriginal(0.5));
+        book.problem("m", Whose::Original, "lost".to_owned());
+        assert_eq!(row.judge(&book).1, Verdict::Holds);
+        book.problem("m", Whose::Ours, "lost".to_owned());
+        assert_eq!(row.judge(&book).1, Verdict::Spoilt);
+    }
+
+    #[test]
+    fn every_row_belongs_to_a_measure() {
+        for row in TARGETS.iter().chain(OTHERS) {
+            let known = crate::measures::MEASURES
+                .iter()
+                .any(|measure| measure.name == row.number.0);
+            assert!(known, "{row:?}");
+        }
+    }
 }

@@ -132,10 +132,8 @@ impl Daemon {
     /// # Errors
     /// It does not; the error holds what it said.
     pub fn launch(&mut self) -> Result<()> {
-        let mut command = self.command(&self.program);
-        command.arg("-C").arg(self.config_path());
-        command.envs(self.env.iter().cloned());
-        let mut child = Background::spawn(command, &self.path("console"))?;
+        self.spawn()?;
+        let mut child = self.child.take().context("not started")?;
         let deadline = Instant::now() + START_LIMIT;
         loop {
             if let Some(status) = child.try_wait()? {
@@ -158,6 +156,18 @@ impl Daemon {
             std::thread::sleep(Duration::from_millis(10));
         }
         self.child = Some(child);
+        Ok(())
+    }
+
+    /// Starts the daemon and does not wait for anything.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn spawn(&mut self) -> Result<()> {
+        let mut command = self.command(&self.program);
+        command.arg("-C").arg(self.config_path());
+        command.envs(self.env.iter().cloned());
+        self.child = Some(Background::spawn(command, &self.path("console"))?);
         Ok(())
     }
 

@@ -33,10 +33,13 @@ cargo xtask fuzz [--minutes M | --smoke] [TARGET ...]
     Runs every reader of foreign bytes under libFuzzer, M minutes each (10 if not told; --smoke: two seconds), and says
     how many inputs were tried, how much of the program they reached, and what failed. Needs a C++ compiler.
 
-cargo xtask bench [--full | --quick] [--rounds N] [--entries N] [--markdown FILE] [--json FILE] [--plots DIR] [MEASURE ...]
-    The daemon beside the original and beside what the kernel allows, taking turns: cpu, quarter (lossless rate with a
-    part of a core), latency, idle, table, takeover. Prints a table of ratios; after every measure the tables of both
-    nodes are compared. Needs root and a machine that has nothing else to do.
+cargo xtask bench [--full | --quick] [--rounds N] [--entries N] [--seconds N] [--json FILE [--resume]] [--markdown FILE]
+                  [--plots DIR] [--report] [MEASURE ...]
+    The daemon beside the original and beside what the kernel allows, taking turns. Prints a table of ratios; after every
+    measure the tables of both nodes are compared. Needs root and a machine that has nothing else to do.
+    --full      five rounds, a million entries: about 50 minutes; docs/benchmarks.md has the measures, each below ten
+    --json      numbers of earlier runs, which this one adds to; --resume leaves out what is there
+    --report    measures nothing, only draws table and plots from the file
 
 cargo xtask bench --instructions | --renew-instructions
     How many instructions an event costs, held against crates/micro/instructions.txt (`cargo xtask test` does it too),
