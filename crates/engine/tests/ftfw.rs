@@ -269,6 +269,29 @@ fn malformed_messages_change_nothing_but_their_counter() {
 }
 
 #[test]
+fn what_was_never_said_can_neither_be_acknowledged_nor_asked_for() {
+    let mut node = met(FTFW);
+    node.event(EventKind::New, 0, &flow(1));
+    let said = node.messages();
+    let seq = said.last().unwrap().seq;
+    let waiting = |node: &Node| node.engine.snapshot().resend_queue.unwrap().len;
+    assert_eq!(waiting(&node), 1);
+    // Of a former start, backwards, or simply invented.
+    for (number, (from, to)) in [(seq, seq + 1), (seq, seq - 1), (0x8000_0000, 0x7fff_ffff)]
+        .into_iter()
+        .enumerate()
+    {
+        for flags in [ACK, NACK] {
+            node.control(flags, 999 + number as u32, from, to);
+            assert!(node.messages().iter().all(|m| m.kind == Kind::Control));
+            assert_eq!(waiting(&node), 1);
+        }
+    }
+    node.control(ACK, 1010, seq, seq);
+    assert_eq!(waiting(&node), 0);
+}
+
+#[test]
 fn a_scheduled_purge_is_cancelled_by_a_commit() {
     let mut node = met(FTFW);
     node.engine

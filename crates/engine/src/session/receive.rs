@@ -378,12 +378,12 @@ impl Session {
             Header::Data => self.data(receiver, message),
             Header::Resync => self.asked_for_all(receiver, now),
             Header::Ack => {
-                if let Some((from, to)) = message.range() {
+                if let Some((from, to)) = self.said(message) {
                     self.acknowledged(internal, now, from, to);
                 }
             }
             Header::Nack => {
-                if let Some((from, to)) = message.range() {
+                if let Some((from, to)) = self.said(message) {
                     self.missed(receiver, now, from, to);
                 }
             }
@@ -415,6 +415,13 @@ impl Session {
         if read.is_err() {
             self.stats.malformed_payload += 1;
         }
+    }
+
+    /// The numbers that a message is about, if all of them are of messages that we have said. Others are meant for
+    /// a former start of ours, or nobody's.
+    fn said(&self, message: &RawMessage<'_>) -> Option<(u32, u32)> {
+        let range = message.range();
+        range.filter(|(from, to)| !before(*to, *from) && before(*to, self.next_seq))
     }
 
     fn acknowledged(&mut self, internal: &mut Internal, now: Instant, from: u32, to: u32) {
