@@ -106,6 +106,8 @@ struct Sinks {
     file: Option<LogFile>,
     syslog: Option<Syslog>,
     limit: Mutex<RateLimit>,
+    /// Lines that the file did not take, and why not.
+    missing: Mutex<Option<(u64, io::Error)>>,
     /// What is below it is left out.
     level: AtomicU8,
 }
@@ -119,6 +121,7 @@ impl Log {
             file,
             syslog,
             limit,
+            missing: Mutex::new(None),
             level: AtomicU8::new(Level::Info as u8),
         }))
     }
@@ -175,7 +178,7 @@ impl Log {
         }
         let lines = lines(level, text, &now);
         if let Some(file) = &self.0.file {
-            file.write(&lines);
+            self.write_to_file(file, &lines, &now);
         }
         if self.0.console == Console::On {
             // The terminal may have gone; the log goes on.
@@ -186,6 +189,29 @@ impl Log {
                 }
                 Level::Warning | Level::Error => io::stderr().write_all(&lines),
             };
+        }
+    }
+}
+
+impl Log {
+    /// Writes to the file; once it takes lines again, how many it did not take before.
+    fn write_to_file(&self, file: &LogFile, text: &[u8], now: &Zoned) {
+        let mut missing = lock(&self.0.missing);
+        if let Some((count, error)) = missing.as_ref() {
+            let note = format!("{count} lines could not be written to this file: {error}");
+            // The last of them may have been written in part.
+            let note = [b"\n".as_slice(), &lines(Level::Warning, &note, now)].concat();
+            if file.write(&note).is_ok() {
+                *missing = None;
+            }
+        }
+        let outcome = match &*missing {
+            None => file.write(text),
+            Some((_, error)) => Err(error.kind().into()),
+        };
+        if let Err(error) = outcome {
+            let count = text.iter().filter(|&&byte| byte == b'\n').count() as u64;
+            missing.get_or_insert((0, error)).0 += count;
         }
     }
 }

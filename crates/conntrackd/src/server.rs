@@ -1,10 +1,11 @@
 //! The control socket: a task for each client, so that a slow or silent one delays nobody.
 
+mod places;
+
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use control::json;
@@ -14,7 +15,6 @@ use ctnetlink::socket::{Received, RequestSocket};
 use engine::{Command, RoleCause};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
@@ -22,15 +22,20 @@ use crate::access::{self, Access};
 use crate::driver::Shared;
 use crate::report;
 use crate::tasks::readable;
-
-/// Clients served at once; more wait in the socket's backlog.
-const CLIENTS_MAX: usize = 256;
+use places::{Place, Places};
 
 /// A client that says nothing for so long is dropped.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A client that takes nothing for so long is dropped.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A client and its place.
+#[derive(Debug)]
+struct Client<'a> {
+    stream: UnixStream,
+    place: &'a Place,
+}
 
 /// The control socket's file; removed when dropped.
 #[derive(Debug)]
@@ -75,29 +80,38 @@ pub(crate) async fn serve(
     listener: std::os::unix::net::UnixListener,
 ) -> io::Result<()> {
     let listener = UnixListener::from_std(listener)?;
-    let slots = Arc::new(Semaphore::new(CLIENTS_MAX));
+    let places = Places::default();
+    let mut fails = false;
     loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return Ok(());
-        };
         match listener.accept().await {
             Ok((stream, _)) => {
+                fails = false;
+                let place = places.take().await;
                 let shared = Rc::clone(&shared);
                 tokio::task::spawn_local(async move {
-                    // A client that goes away in the middle is its own affair.
-                    let _ = client(shared, stream).await;
-                    drop(slot);
+                    tokio::select! {
+                        // A client that goes away in the middle is its own affair.
+                        _ = client(&shared, stream, &place) => {}
+                        () = place.is_wanted() => shared.borrow_mut().local_read_failed += 1,
+                    }
                 });
             }
             // Out of descriptors, most likely: those in use will come back.
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Err(error) => {
+                if !std::mem::replace(&mut fails, true) {
+                    tracing::warn!("can't accept clients of the control socket for now: {error}");
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
         }
     }
 }
 
-async fn client(shared: Shared, mut stream: UnixStream) -> io::Result<()> {
+async fn client(shared: &Shared, stream: UnixStream, place: &Place) -> io::Result<()> {
+    let mut stream = Client { stream, place };
     let mut bytes = [0; 4];
-    let read = timeout(REQUEST_TIMEOUT, stream.read_exact(&mut bytes)).await;
+    let read = timeout(REQUEST_TIMEOUT, stream.stream.read_exact(&mut bytes)).await;
+    place.client_waits();
     if !matches!(read, Ok(Ok(_))) {
         shared.borrow_mut().local_read_failed += 1;
         return Ok(());
@@ -105,13 +119,13 @@ async fn client(shared: Shared, mut stream: UnixStream) -> io::Result<()> {
     let Some(request) = Request::from_bytes(bytes) else {
         return Ok(());
     };
-    let credentials = stream.peer_cred()?;
+    let credentials = stream.stream.peer_cred()?;
     if !access::may(&credentials, request) {
         let user = credentials.uid();
         tracing::warn!("user {user} may not ask for request {}", request.number());
         shared.borrow_mut().local_refused += 1;
         write(&mut stream, access::REFUSED.as_bytes()).await?;
-        return stream.shutdown().await;
+        return stream.stream.shutdown().await;
     }
     match request.answer() {
         Answer::None => {}
@@ -175,11 +189,11 @@ async fn client(shared: Shared, mut stream: UnixStream) -> io::Result<()> {
             std::future::pending::<()>().await;
         }
     }
-    stream.shutdown().await
+    stream.stream.shutdown().await
 }
 
 /// Lists the kernel's table through a socket of its own; the kernel waits for us, and we for the client.
-async fn kernel_table(stream: &mut UnixStream, dump: Dump) -> io::Result<()> {
+async fn kernel_table(stream: &mut Client<'_>, dump: Dump) -> io::Result<()> {
     let socket = RequestSocket::open()?;
     socket.send(&report::kernel_request(dump.table))?;
     let fd = readable(socket.as_fd())?;
@@ -201,11 +215,13 @@ async fn kernel_table(stream: &mut UnixStream, dump: Dump) -> io::Result<()> {
     Ok(())
 }
 
-async fn write(stream: &mut UnixStream, text: &[u8]) -> io::Result<()> {
+async fn write(stream: &mut Client<'_>, text: &[u8]) -> io::Result<()> {
     let mut rest = text;
     while !rest.is_empty() {
-        let taken = timeout(WRITE_TIMEOUT, stream.write(rest)).await??;
+        stream.place.waits_for_client();
+        let taken = timeout(WRITE_TIMEOUT, stream.stream.write(rest)).await??;
         rest = rest.get(taken..).unwrap_or_default();
     }
+    stream.place.client_waits();
     Ok(())
 }

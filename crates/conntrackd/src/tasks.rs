@@ -275,7 +275,12 @@ pub(crate) fn refresh_links(shared: &Shared) -> bool {
     let interfaces = match interfaces::list() {
         Ok(interfaces) => interfaces,
         Err(error) => {
-            tracing::error!(%error, "interfaces cannot be listed");
+            for link in &mut shared.borrow_mut().links {
+                complain(
+                    link,
+                    format!("interfaces cannot be listed for now: {error}"),
+                );
+            }
             return false;
         }
     };

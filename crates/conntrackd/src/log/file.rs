@@ -60,9 +60,11 @@ impl LogFile {
     }
 
     /// Appends whole lines in one piece.
-    pub(super) fn write(&self, lines: &[u8]) {
-        // A full disk must not stop the daemon, and there is nowhere to tell of it.
-        let _ = lock(&self.0.file).write_all(lines);
+    ///
+    /// # Errors
+    /// The disk is full, most likely, which must not stop the daemon. A part may have been written.
+    pub(super) fn write(&self, lines: &[u8]) -> io::Result<()> {
+        lock(&self.0.file).write_all(lines)
     }
 }
 
@@ -90,11 +92,11 @@ mod tests {
         let path = std::env::temp_dir().join(format!("logfile-rotated-{}", std::process::id()));
         let old = path.with_extension("1");
         let file = LogFile::open(&path).unwrap();
-        file.write(b"one\n");
+        file.write(b"one\n").unwrap();
         fs::rename(&path, &old).unwrap();
-        file.write(b"two\n");
+        file.write(b"two\n").unwrap();
         file.clone().reopen().unwrap();
-        file.write(b"three\n");
+        file.write(b"three\n").unwrap();
         assert_eq!(fs::read(&old).unwrap(), b"one\ntwo\n");
         assert_eq!(fs::read(&path).unwrap(), b"three\n");
         assert_eq!(

@@ -39,7 +39,8 @@ impl FlowLog {
         if let Some(file) = &self.file {
             self.buffer.clear();
             statslog::line(&mut self.buffer, &date(&now).to_string(), flow, now_s);
-            file.write(&self.buffer);
+            // There is nowhere to tell of a full disk.
+            let _ = file.write(&self.buffer);
         }
         if let Some(syslog) = &self.syslog {
             self.buffer.clear();
