@@ -10,6 +10,7 @@
 #![allow(clippy::disallowed_methods, reason = "a run may start anywhere")]
 
 pub mod kernel;
+pub mod live;
 pub mod node;
 pub mod peer;
 pub mod seeds;
@@ -27,7 +28,7 @@ pub struct Target {
 }
 
 /// All readers.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     Target {
         name: "kernel-events",
         run: kernel::events,
@@ -47,6 +48,11 @@ pub const TARGETS: [Target; 9] = [
         name: "sync-stream",
         run: peer::stream,
         seeds: seeds::stream,
+    },
+    Target {
+        name: "live-traffic",
+        run: live::traffic,
+        seeds: live::seeds,
     },
     Target {
         name: "control-requests",

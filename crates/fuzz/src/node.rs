@@ -31,6 +31,43 @@ impl From<u8> for Sync {
     }
 }
 
+/// What a core that replicates like this is told; its caches hold so many entries.
+#[must_use]
+pub fn settings(sync: Sync, cache_limit: usize) -> Settings {
+    let mode = match sync {
+        Sync::Notrack => Mode::Notrack,
+        Sync::Alarm => Mode::Alarm {
+            refresh: Duration::from_secs(15),
+            cache_timeout: Duration::from_secs(180),
+        },
+        Sync::Ftfw => Mode::Ftfw {
+            resend_queue_len: 64,
+            ack_window: 8,
+        },
+    };
+    Settings {
+        mode,
+        internal: InternalMode::Cache,
+        external: ExternalMode::Cache,
+        links: vec![LinkSettings {
+            payload_len: 1472,
+            default: true,
+        }],
+        native: engine::api::NativeSettings::default(),
+        standby: engine::api::StandbySettings::default(),
+        commit_timeout_s: None,
+        purge_timeout: Duration::from_secs(60),
+        startup_resync: false,
+        tcp_window_tracking: true,
+        expectation_sync: ExpectationSync::All,
+        cache_limit,
+        policy: engine::api::PolicySettings::default(),
+        filter: FlowFilter::default(),
+        overrun_resync: Some(Duration::from_secs(30)),
+        poll: None,
+    }
+}
+
 /// A running core.
 #[derive(Debug)]
 pub struct Node {
@@ -44,39 +81,7 @@ impl Node {
     /// One that has just read an empty table.
     #[must_use]
     pub fn new(sync: Sync) -> Self {
-        let mode = match sync {
-            Sync::Notrack => Mode::Notrack,
-            Sync::Alarm => Mode::Alarm {
-                refresh: Duration::from_secs(15),
-                cache_timeout: Duration::from_secs(180),
-            },
-            Sync::Ftfw => Mode::Ftfw {
-                resend_queue_len: 64,
-                ack_window: 8,
-            },
-        };
         let now = Instant::now();
-        let settings = Settings {
-            mode,
-            internal: InternalMode::Cache,
-            external: ExternalMode::Cache,
-            links: vec![LinkSettings {
-                payload_len: 1472,
-                default: true,
-            }],
-            native: engine::api::NativeSettings::default(),
-            standby: engine::api::StandbySettings::default(),
-            commit_timeout_s: None,
-            purge_timeout: Duration::from_secs(60),
-            startup_resync: false,
-            tcp_window_tracking: true,
-            expectation_sync: ExpectationSync::All,
-            cache_limit: 64,
-            policy: engine::api::PolicySettings::default(),
-            filter: FlowFilter::default(),
-            overrun_resync: Some(Duration::from_secs(30)),
-            poll: None,
-        };
         let start = Start {
             now,
             unix_time_s: 1_000,
@@ -88,7 +93,7 @@ impl Node {
             },
         };
         Self {
-            engine: Engine::new(settings, start),
+            engine: Engine::new(settings(sync, 64), start),
             now,
         }
     }

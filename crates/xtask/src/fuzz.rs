@@ -13,11 +13,12 @@ use netlab::process::run_within;
 use crate::tools::{cargo, ensure_tools, run as run_command, target, workspace};
 
 /// Those of the crate `fuzz`.
-const TARGETS: [&str; 9] = [
+const TARGETS: [&str; 10] = [
     "kernel-events",
     "kernel-replies",
     "sync-datagrams",
     "sync-stream",
+    "live-traffic",
     "control-requests",
     "conntrackd-conf",
     "conntrackd-toml",
