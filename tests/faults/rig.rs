@@ -65,10 +65,16 @@ impl Rig {
 
     /// Both run this daemon.
     pub(crate) fn of(peer: Peer, adjust: impl Fn(&mut NodeConfig)) -> Self {
+        let (lab, nodes) = Self::wires();
+        Self::wired(lab, peer, nodes, adjust)
+    }
+
+    /// Two namespaces on a cable, without daemons.
+    pub(crate) fn wires() -> (Lab, [Namespace; 2]) {
         let mut lab = Lab::new().unwrap();
         let [a, b] = ["a", "b"].map(|role| lab.namespace(role).unwrap());
         lab.cable((&a, "sync"), (&b, "sync")).unwrap();
-        Self::wired(lab, peer, [a, b], adjust)
+        (lab, [a, b])
     }
 
     /// On namespaces whose interface `sync` is there.
@@ -291,6 +297,14 @@ impl Node {
         value
             .and_then(serde_json::Value::as_u64)
             .unwrap_or_else(|| panic!("no {path} in {text}"))
+    }
+
+    /// Open descriptors.
+    pub(crate) fn descriptors(&self) -> usize {
+        let pid = self.daemon.pid().unwrap();
+        std::fs::read_dir(format!("/proc/{pid}/fd"))
+            .unwrap()
+            .count()
     }
 }
 

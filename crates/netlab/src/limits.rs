@@ -30,6 +30,17 @@ impl TableLimits {
         }
         Ok(limits)
     }
+
+    /// Allows no more than this number of entries in any namespace, whatever was allowed before. For a moment, and where
+    /// nothing else is going on.
+    ///
+    /// # Errors
+    /// As [`raise`](Self::raise).
+    pub fn set(entries: u64) -> Result<Self> {
+        let before = vec![(MAX, read(MAX)?)];
+        fs::write(MAX, entries.to_string()).context(MAX)?;
+        Ok(Self { before })
+    }
 }
 
 impl Drop for TableLimits {

@@ -6,6 +6,7 @@
 mod bench;
 mod demo;
 mod failovers;
+mod faults;
 mod fuzz;
 mod instructions;
 mod man;
@@ -32,6 +33,14 @@ cargo xtask test [FILTER]
 cargo xtask fuzz [--minutes M | --smoke] [TARGET ...]
     Runs every reader of foreign bytes under libFuzzer, M minutes each (10 if not told; --smoke: two seconds), and says
     how many inputs were tried, how much of the program they reached, and what failed. Needs a C++ compiler.
+
+cargo xtask faults [--full] [FILTER]
+    Real faults against real daemons in network namespaces, one after the other: kills, stops, bad links, overruns, full
+    tables and disks, floods. Prints how long each took to heal. --full: at full length, about half an hour.
+
+cargo xtask soak [--minutes M]
+    40,000 new flows a second for M minutes (10 if not told: 24 million): memory must stay flat, descriptors constant, the
+    tables equal at the end.
 
 cargo xtask bench [--full | --quick] [--rounds N] [--entries N] [--seconds N] [--json FILE [--resume]] [--markdown FILE]
                   [--plots DIR] [--report] [MEASURE ...]
@@ -83,6 +92,8 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         ["bench", options @ ..] => bench::run(options),
         ["demo", options @ ..] => demo::run(&demo::Options::parse(options)?),
         ["failovers", options @ ..] => failovers::run(options),
+        ["faults", options @ ..] => faults::run(&faults::Options::parse(options)?),
+        ["soak", options @ ..] => faults::soak(options),
         ["fuzz", options @ ..] => fuzz::run(&fuzz::Options::parse(options)?),
         ["man"] => man::run(),
         ["test"] => test::run(None),

@@ -1,0 +1,142 @@
+//! `cargo xtask faults` and `cargo xtask soak`: real faults at full length, and churn for a long time.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail, ensure};
+use netlab::limits::TableLimits;
+
+use crate::tools::{
+    cargo, ensure_cargo_tool, ensure_tools, is_root, run as run_command, target, workspace,
+};
+
+/// Room for the tables of both nodes.
+const TABLE_ENTRIES: u64 = 4_000_000;
+
+/// What is asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    full: bool,
+    filter: Option<String>,
+}
+
+impl Options {
+    pub(crate) fn parse(words: &[&str]) -> Result<Self> {
+        let mut options = Self {
+            full: false,
+            filter: None,
+        };
+        for &word in words {
+            match word {
+                "--full" => options.full = true,
+                filter if !filter.starts_with('-') => options.filter = Some(filter.to_owned()),
+                other => bail!("faults: no option `{other}`"),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// Runs the faults one after the other, and prints how long each took to heal.
+///
+/// # Errors
+/// No root, or something cannot be built or installed.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    prepare()?;
+    ensure_cargo_tool("nextest")?;
+    let table = target().join("faults.txt");
+    // Of an earlier run, if there was one.
+    let _ = std::fs::remove_file(&table);
+    let mut command = Command::new(cargo());
+    command
+        .args([
+            "nextest",
+            "run",
+            "--package",
+            "conntrackd",
+            "--test",
+            "faults",
+        ])
+        .args(["--no-capture", "--no-fail-fast"])
+        .args(&options.filter)
+        .env("FAULTS_TABLE", &table);
+    if options.full {
+        command.env("FAULTS_FULL", "1");
+    }
+    let code = start(&mut command)?;
+    let measured = std::fs::read_to_string(&table).unwrap_or_default();
+    println!("\n== time to heal\n{measured}");
+    Ok(code)
+}
+
+/// Runs churn for so many minutes.
+///
+/// # Errors
+/// As [`run`]; or the number is none.
+pub(crate) fn soak(words: &[&str]) -> Result<ExitCode> {
+    let minutes: f64 = match words {
+        ["--minutes", minutes] => minutes.parse().context("--minutes wants a number")?,
+        [] => 10.0,
+        _ => bail!("soak [--minutes M]"),
+    };
+    ensure!(
+        (0.1..=10_000.0).contains(&minutes),
+        "--minutes wants a number from 0.1 on"
+    );
+    prepare()?;
+    start(
+        Command::new(cargo())
+            .args([
+                "test",
+                "--release",
+                "--package",
+                "conntrackd",
+                "--test",
+                "faults",
+                "--",
+            ])
+            .args(["soak::", "--nocapture"])
+            .env("FAULTS_SOAK_MINUTES", minutes.to_string()),
+    )
+}
+
+fn prepare() -> Result<()> {
+    ensure!(is_root(), "network namespaces need root");
+    ensure_tools(&["ip", "nft", "conntrackd"])?;
+    run_command(
+        Command::new(cargo())
+            .args(["build", "--release", "--locked", "--package=conntrackd"])
+            .current_dir(workspace()),
+    )
+}
+
+fn start(command: &mut Command) -> Result<ExitCode> {
+    let limits = TableLimits::raise(TABLE_ENTRIES)?;
+    let status = command
+        .current_dir(workspace())
+        .env(
+            netlab::daemon::OUR_DAEMON,
+            target().join("release/conntrackd"),
+        )
+        .status()
+        .context("cannot start cargo")?;
+    drop(limits);
+    Ok(match status.success() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn length_and_filter_are_told() {
+        let options = Options::parse(&["--full", "wire"]).unwrap();
+        assert_eq!(
+            (options.full, options.filter.as_deref()),
+            (true, Some("wire"))
+        );
+        assert!(Options::parse(&["--long"]).is_err());
+    }
+}
