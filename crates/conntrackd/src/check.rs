@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use config::{Config, Finding, Host, HostInterface, Severity, Source};
-use nix::unistd::{AccessFlags, access};
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat};
 
 use crate::log::{Level, complain};
 use crate::{interfaces, load};
@@ -42,18 +43,23 @@ impl Host for ThisHost {
     fn can_write(&self, file: &Path) -> bool {
         // Not opened: it may be a socket, or a file that others follow.
         if file.exists() {
-            return access(file, AccessFlags::W_OK).is_ok();
+            return may_write(file);
         }
         let folder = file
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
-        access(folder.unwrap_or(Path::new(".")), AccessFlags::W_OK).is_ok()
+        may_write(folder.unwrap_or(Path::new(".")))
     }
 
     fn conntrack_max(&self) -> Option<u32> {
         let text = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max").ok()?;
         text.trim().parse().ok()
     }
+}
+
+/// By the rights that count for a write: a user other than root may hold a capability, which `access` leaves out.
+fn may_write(path: &Path) -> bool {
+    faccessat(AT_FDCWD, path, AccessFlags::W_OK, AtFlags::AT_EACCESS).is_ok()
 }
 
 /// What makes a start useless.
