@@ -1,7 +1,7 @@
 //! The project's commands: `cargo xtask help` lists them.
 //!
 //! In reading order: [`tools`] (programs that must be there), [`stage`] (steps with their time), [`mod@test`], [`fuzz`], [`man`],
-//! [`mod@bench`], [`instructions`] (what an event may cost), [`demo`], [`story`] (how the demo speaks).
+//! [`package`], [`mod@bench`], [`instructions`] (what an event may cost), [`demo`], [`story`] (how the demo speaks).
 
 mod bench;
 mod demo;
@@ -10,6 +10,7 @@ mod faults;
 mod fuzz;
 mod instructions;
 mod man;
+mod package;
 mod stage;
 mod story;
 mod test;
@@ -61,6 +62,13 @@ cargo xtask failovers [--rounds N]
 cargo xtask man
     Writes the manual pages, from docs/man into the target folder; read one with `man -l target/man/conntrack.8`.
 
+cargo xtask deb [--binaries DIR] [--out DIR]
+cargo xtask rpm [--binaries DIR] [--out DIR]
+    A package of the release binaries, or of those in DIR, with everything that belongs to them; prints its path.
+
+cargo xtask root
+    A clean Debian to try packages in, as an archive, made once; prints its path.
+
 cargo xtask help
     This text.
 
@@ -96,6 +104,9 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         ["soak", options @ ..] => faults::soak(options),
         ["fuzz", options @ ..] => fuzz::run(&fuzz::Options::parse(options)?),
         ["man"] => man::run(),
+        ["deb", options @ ..] => package::run(package::Format::Deb, options),
+        ["rpm", options @ ..] => package::run(package::Format::Rpm, options),
+        ["root"] => package::root::run(),
         ["test"] => test::run(None),
         ["test", filter] if !filter.starts_with('-') => test::run(Some(filter)),
         [] | ["help" | "--help" | "-h"] => {

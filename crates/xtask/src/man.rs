@@ -19,13 +19,24 @@ use crate::tools::{target, workspace};
 pub(crate) fn run() -> Result<ExitCode> {
     let folder = target().join("man");
     fs::create_dir_all(&folder)?;
-    for page in pages()? {
-        let name = page.file_stem().context("a page without a name")?;
+    for (name, text) in texts()? {
         let file = folder.join(name);
-        fs::write(&file, translate(&page)?)?;
+        fs::write(&file, text)?;
         println!("{}", file.display());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Every page: its name, as `man` looks for it, and its text.
+///
+/// # Errors
+/// A page cannot be read or translated.
+pub(crate) fn texts() -> Result<Vec<(String, String)>> {
+    let text = |page: PathBuf| {
+        let name = page.file_stem().context("a page without a name")?;
+        Ok((name.to_string_lossy().into_owned(), translate(&page)?))
+    };
+    pages()?.into_iter().map(text).collect()
 }
 
 /// The pages there are.

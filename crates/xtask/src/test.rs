@@ -14,7 +14,7 @@ use crate::stage::Stages;
 use crate::tools::{
     cargo, ensure_cargo_tool, ensure_tools, is_root, run as run_command, target, workspace,
 };
-use crate::{fuzz, instructions};
+use crate::{fuzz, instructions, package};
 
 /// Room for two tables of a million entries in namespaces, and for what else is going on.
 const TABLE_ENTRIES: u64 = 4_000_000;
@@ -110,12 +110,26 @@ fn prepare(stages: &mut Stages, filter: Option<&str>) {
                 "systemd-analyze",
                 "fish",
                 "tmux",
+                "dpkg-deb",
+                "dpkg-shlibdeps",
+                "gzip",
+                "rpmbuild",
+                "lintian",
+                "mmdebstrap",
+                "logrotate",
+                "promtool",
+                "prometheus",
             ])
         } else {
             println!("   not root: tests in network namespaces will be skipped");
             Ok(())
         }
     });
+    if is_root() {
+        stages.run("a clean root for the packages", || {
+            package::root::ensure().map(drop)
+        });
+    }
 }
 
 fn lint(stages: &mut Stages) {

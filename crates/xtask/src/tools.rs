@@ -26,6 +26,16 @@ const PACKAGES: &[(&str, &str)] = &[
     ("systemd-analyze", "systemd"),
     ("fish", "fish"),
     ("valgrind", "valgrind"),
+    ("dpkg-deb", "dpkg"),
+    ("dpkg-shlibdeps", "dpkg-dev"),
+    ("gzip", "gzip"),
+    ("rpmbuild", "rpm"),
+    ("lintian", "lintian"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("logrotate", "logrotate"),
+    ("promtool", "prometheus"),
+    ("prometheus", "prometheus"),
+    ("rsvg-convert", "librsvg2-bin"),
     ("tmux", "tmux"),
 ];
 
@@ -79,10 +89,13 @@ fn install(packages: &[&str]) -> Result<()> {
     arguments.extend(packages);
     apt_get(&arguments)?;
     drop(quiet);
-    // Nor at the next boot: it was installed as a test peer.
-    if packages.contains(&"conntrackd") && Path::new("/run/systemd/system").is_dir() {
-        println!("Disabling the service that came with the package conntrackd");
-        run(Command::new("systemctl").args(["disable", "--now", "conntrackd.service"]))?;
+    // Nor at the next boot: they were installed for tests.
+    for package in ["conntrackd", "prometheus"] {
+        if packages.contains(&package) && Path::new("/run/systemd/system").is_dir() {
+            println!("Disabling the service that came with the package {package}");
+            let service = format!("{package}.service");
+            run(Command::new("systemctl").args(["disable", "--now", &service]))?;
+        }
     }
     Ok(())
 }
