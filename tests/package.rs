@@ -146,6 +146,7 @@ fn a_debian_package_lives_and_leaves_nothing() {
     root.install(&package);
     assert!(root.run("conntrackd -v").contains("v1.4.7"));
     assert!(root.run("conntrack -V").contains("conntrack-tools"));
+    assert!(root.has("usr/sbin/conntrackd-top"));
     assert!(root.has(WANTED), "the service is enabled");
     for path in [
         "usr/share/man/man8/conntrackd.8.gz",

@@ -3,25 +3,26 @@ _conntrackd() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} verb= word words
     case $previous in
         -C) COMPREPLY=($(compgen -f -- "$current")); return ;;
-        --timeout) return ;;
+        --timeout|--interval|--peer) return ;;
         -c|-F|-R|-i|-e) words='ct expect' ;;
         -f) words='internal external' ;;
         -s) words='network cache runtime link rsqueue process queue ct expect' ;;
     esac
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case $word in
-            check|convert|dump|role|ready|stats) verb=$word; break ;;
+            check|convert|dump|role|ready|stats|top) verb=$word; break ;;
         esac
     done
     case $verb in
         check|convert) words='-C' ;;
         dump) words='internal external expect --json --xml -C' ;;
+        top) words='--once --interval --peer -C' ;;
         role) words='primary backup fault --timeout --json -C' ;;
         ready) words='--json -C' ;;
         stats) words='network cache runtime link rsqueue process queue expect --json -C' ;;
         *)
             if [[ $current == -* || -z $words ]]; then
-                words='-d -C -v -h -c -f -F -i -e -k -s -R -n -B -t -x check convert dump role ready stats'
+                words='-d -C -v -h -c -f -F -i -e -k -s -R -n -B -t -x check convert dump role ready stats top'
             fi ;;
     esac
     COMPREPLY=($(compgen -W "$words" -- "$current"))

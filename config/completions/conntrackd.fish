@@ -1,5 +1,5 @@
 # Completion of conntrackd(8) for fish.
-set -l verbs check convert dump role ready stats
+set -l verbs check convert dump role ready stats top
 set -l pages network cache runtime link rsqueue process queue expect
 complete -c conntrackd -f
 complete -c conntrackd -s C -r -F -d 'Configuration'
@@ -25,3 +25,6 @@ complete -c conntrackd -n '__fish_seen_subcommand_from stats' -a "$pages"
 complete -c conntrackd -n '__fish_seen_subcommand_from dump role ready stats' -l json -d 'For a program'
 complete -c conntrackd -n '__fish_seen_subcommand_from dump' -a 'internal external expect'
 complete -c conntrackd -n '__fish_seen_subcommand_from dump' -l xml -d 'As XML'
+complete -c conntrackd -n '__fish_seen_subcommand_from top' -l once -d 'Once, as plain text'
+complete -c conntrackd -n '__fish_seen_subcommand_from top' -l interval -x -d 'Seconds between two looks'
+complete -c conntrackd -n '__fish_seen_subcommand_from top' -l peer -x -d 'Command that prints the statistics of the other node'

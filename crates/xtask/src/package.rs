@@ -82,8 +82,8 @@ pub(crate) fn run(format: Format, words: &[&str]) -> Result<ExitCode> {
 fn build() -> Result<PathBuf> {
     let mut command = Command::new(cargo());
     command.args(["build", "--quiet", "--release"]);
-    for program in contents::PROGRAMS {
-        command.args(["--package", program]);
+    for (_, name) in contents::PROGRAMS {
+        command.args(["--package", name]);
     }
     run_command(command.current_dir(workspace()))?;
     Ok(target().join("release"))

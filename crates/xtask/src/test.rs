@@ -19,7 +19,7 @@ use crate::{fuzz, instructions, package};
 /// Room for two tables of a million entries in namespaces, and for what else is going on.
 const TABLE_ENTRIES: u64 = 4_000_000;
 /// What is built as it would be installed; the simulator for its speed, and what instructions are counted of.
-const BINARIES: [&str; 4] = ["conntrackd", "conntrack", "sim", "micro"];
+const BINARIES: [&str; 5] = ["conntrackd", "conntrack", "top", "sim", "micro"];
 /// Seeds of the simulator, from 1; a failure names its seed.
 const SEEDS: &str = "5000";
 /// How long the look for the advisory database may take.

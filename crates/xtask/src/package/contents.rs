@@ -2,8 +2,12 @@
 
 use super::Format;
 
-/// The programs; each is a crate of the same name.
-pub(super) const PROGRAMS: [&str; 2] = ["conntrackd", "conntrack"];
+/// The programs, each with its crate.
+pub(super) const PROGRAMS: [(&str, &str); 3] = [
+    ("conntrackd", "conntrackd"),
+    ("conntrack", "conntrack"),
+    ("conntrackd-top", "top"),
+];
 
 /// Where the documents are.
 pub(super) const DOC: &str = "usr/share/doc/conntrackd-rs";

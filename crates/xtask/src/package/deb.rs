@@ -96,7 +96,7 @@ fn libraries(tree: &Tree, scratch: &Path) -> Result<String> {
     )?;
     let mut command = Command::new("dpkg-shlibdeps");
     command.arg("-O").current_dir(folder);
-    for program in PROGRAMS {
+    for (program, _) in PROGRAMS {
         command
             .arg("-e")
             .arg(tree.root.join("usr/sbin").join(program));

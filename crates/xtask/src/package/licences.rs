@@ -98,7 +98,7 @@ fn libraries() -> Result<Vec<Library>> {
         })
         .collect();
 
-    let program = |package: &Value| PROGRAMS.iter().any(|&program| package["name"] == program);
+    let program = |package: &Value| PROGRAMS.iter().any(|&(_, name)| package["name"] == name);
     let mut open: Vec<_> = packages
         .iter()
         .filter(|(_, package)| program(package))

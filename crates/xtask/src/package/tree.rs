@@ -32,7 +32,7 @@ pub(super) fn lay(format: Format, binaries: &Path, root: &Path) -> Result<Tree> 
         files: Vec::new(),
         configuration: Vec::new(),
     };
-    for program in contents::PROGRAMS {
+    for (program, _) in contents::PROGRAMS {
         tree.put(
             &binaries.join(program),
             &format!("usr/sbin/{program}"),
