@@ -1,9 +1,10 @@
 //! The project's commands: `cargo xtask help` lists them.
 //!
 //! In reading order: [`tools`] (programs that must be there), [`stage`] (steps with their time), [`mod@test`], [`fuzz`], [`man`],
-//! [`package`], [`mod@bench`], [`instructions`] (what an event may cost), [`demo`], [`story`] (how the demo speaks).
+//! [`package`], [`book`], [`reference`], [`screens`], [`mod@bench`], [`instructions`] (what an event may cost), [`demo`], [`story`] (how the demo speaks).
 
 mod bench;
+mod book;
 mod demo;
 mod failovers;
 mod faults;
@@ -11,6 +12,8 @@ mod fuzz;
 mod instructions;
 mod man;
 mod package;
+mod reference;
+mod screens;
 mod stage;
 mod story;
 mod test;
@@ -66,6 +69,15 @@ cargo xtask deb [--binaries DIR] [--out DIR]
 cargo xtask rpm [--binaries DIR] [--out DIR]
     A package of the release binaries, or of those in DIR, with everything that belongs to them; prints its path.
 
+cargo xtask book
+    The documents as a book, after every link has been checked; prints the path of its first page.
+
+cargo xtask reference
+    Writes the references of the configuration and of the metrics; a test says when they are not current.
+
+cargo xtask screens
+    Pictures of the demo and of the live screen, taken from a real terminal into docs/screens.
+
 cargo xtask root
     A clean Debian to try packages in, as an archive, made once; prints its path.
 
@@ -106,6 +118,9 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         ["man"] => man::run(),
         ["deb", options @ ..] => package::run(package::Format::Deb, options),
         ["rpm", options @ ..] => package::run(package::Format::Rpm, options),
+        ["book"] => book::run(),
+        ["reference"] => reference::run(),
+        ["screens"] => screens::run(),
         ["root"] => package::root::run(),
         ["test"] => test::run(None),
         ["test", filter] if !filter.starts_with('-') => test::run(Some(filter)),

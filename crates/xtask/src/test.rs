@@ -14,7 +14,7 @@ use crate::stage::Stages;
 use crate::tools::{
     cargo, ensure_cargo_tool, ensure_tools, is_root, run as run_command, target, workspace,
 };
-use crate::{fuzz, instructions, package};
+use crate::{book, fuzz, instructions, package};
 
 /// Room for two tables of a million entries in namespaces, and for what else is going on.
 const TABLE_ENTRIES: u64 = 4_000_000;
@@ -68,6 +68,7 @@ pub(crate) fn run(filter: Option<&str>) -> Result<ExitCode> {
                 &[("RUSTDOCFLAGS", "-D warnings")],
             )
         });
+        stages.run("the book", || book::run().map(drop));
         stages.run("dependencies: licences, bans, sources", || {
             cargo_step(
                 &[
