@@ -129,7 +129,7 @@ impl Node {
     fn here(&self, text: &str) -> String {
         let dir = format!("{}/", self.dir.display());
         let mut text = text.replace(ETC, &dir);
-        for folder in ["/var/run/", "/var/lock/", "/run/conntrackd/"] {
+        for folder in ["/var/run/", "/var/lock/", "/run/"] {
             text = text.replace(folder, &dir);
         }
         text
@@ -178,7 +178,7 @@ impl Node {
 
 #[test]
 fn every_command_and_configuration_of_the_guide_works_on_a_live_pair() {
-    require_root_or_skip!();
+    require_root_or_skip!("keepalived");
     require_feature_or_skip!(Feature::Conntrack);
     let blocks = blocks();
     let mut nodes = Nodes::new(&blocks);
@@ -209,6 +209,19 @@ fn every_command_and_configuration_of_the_guide_works_on_a_live_pair() {
                     works(nodes.of(how), line, &block.place);
                     commands += 1;
                 }
+            }
+            ("keepalived", "") => {
+                let path = nodes.nodes[0].write("keepalived.conf", &block.text);
+                let said = nodes.nodes[0].run(&format!(
+                    "keepalived --config-test --use-file {}",
+                    path.display()
+                ));
+                assert!(
+                    said.status.success() && said.stderr.is_empty(),
+                    "{}: {said:?}",
+                    block.place
+                );
+                configurations += 1;
             }
             ("text", "") => {}
             _ => panic!("{}: nobody tests `{}`", block.place, block.info),

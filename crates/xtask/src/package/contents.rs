@@ -37,10 +37,25 @@ const fn item(from: &'static str, to: &'static str, kind: Kind) -> Item {
     Item { from, to, kind }
 }
 
-const ITEMS: [Item; 11] = [
+const ITEMS: [Item; 14] = [
     item(
         "systemd/conntrackd.service",
         "usr/lib/systemd/system/conntrackd.service",
+        Kind::Plain,
+    ),
+    item(
+        "config/systemd/conntrackd-role@.service",
+        "usr/lib/systemd/system/conntrackd-role@.service",
+        Kind::Plain,
+    ),
+    item(
+        "config/frr/conntrackd-frr",
+        "usr/libexec/conntrackd/conntrackd-frr",
+        Kind::Script,
+    ),
+    item(
+        "config/frr",
+        "usr/share/doc/conntrackd-rs/examples/frr",
         Kind::Plain,
     ),
     item(

@@ -67,7 +67,9 @@ impl Tree {
         for entry in entries {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            self.put(&path, &format!("{to}/{name}"), Kind::Plain)?;
+            let is_script = fs::metadata(&path)?.permissions().mode() & 0o111 != 0;
+            let kind = if is_script { Kind::Script } else { Kind::Plain };
+            self.put(&path, &format!("{to}/{name}"), kind)?;
         }
         Ok(())
     }

@@ -2,7 +2,8 @@
 
 /// Size of a character, in pixels.
 const WIDTH: usize = 8;
-const HEIGHT: usize = 17;
+/// As high as the font's full block, so that bars have no gaps.
+const HEIGHT: usize = 15;
 const MARGIN: usize = 12;
 /// Black to white, dark and bright, of a terminal with a dark background.
 const COLOURS: [&str; 16] = [
@@ -87,7 +88,7 @@ fn draw(text: &str, row: usize, column: &mut usize, style: &Style, out: &mut Str
             '&' => "&amp;".to_owned(),
             other => other.to_string(),
         };
-        let base = top + HEIGHT - 4;
+        let base = top + HEIGHT - 3;
         out.push_str(&format!("<text x=\"{left}\" y=\"{base}\" fill=\"{foreground}\"{weight}{opacity}>{character}</text>\n"));
     }
 }
@@ -169,20 +170,20 @@ mod tests {
     fn colours_last_until_they_are_ended_and_every_character_has_its_place() {
         let drawn = svg("a\u{1b}[1;31mb<\u{1b}[0mc\n\u{1b}[48;5;196md\n\n", 10);
         assert!(
-            drawn.contains("<text x=\"12\" y=\"25\" fill=\"#d0d0d8\">a</text>"),
+            drawn.contains("<text x=\"12\" y=\"24\" fill=\"#d0d0d8\">a</text>"),
             "{drawn}"
         );
         assert!(
             drawn
-                .contains("<text x=\"20\" y=\"25\" fill=\"#e06c75\" font-weight=\"bold\">b</text>"),
+                .contains("<text x=\"20\" y=\"24\" fill=\"#e06c75\" font-weight=\"bold\">b</text>"),
             "{drawn}"
         );
         assert!(
             drawn.contains(">&lt;</text>")
-                && drawn.contains("<text x=\"36\" y=\"25\" fill=\"#d0d0d8\">c"),
+                && drawn.contains("<text x=\"36\" y=\"24\" fill=\"#d0d0d8\">c"),
             "{drawn}"
         );
         assert!(drawn.contains("fill=\"#ff0000\""), "{drawn}");
-        assert!(drawn.contains("height=\"58\""), "two lines:\n{drawn}");
+        assert!(drawn.contains("height=\"54\""), "two lines:\n{drawn}");
     }
 }
