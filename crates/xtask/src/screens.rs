@@ -49,7 +49,7 @@ fn demo() -> Result<()> {
         program.display(),
         daemon.display()
     );
-    let terminal = Terminal::start("demo", (100, 90), &command)?;
+    let terminal = Terminal::start("demo", (112, 90), &command)?;
     terminal.until("survived the death")?;
     terminal.save("demo")
 }
