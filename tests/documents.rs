@@ -45,7 +45,13 @@ fn blocks() -> Vec<Block> {
         .unwrap()
         .count();
     assert_eq!(there, pages.len(), "a page of the guide is not tested");
-    pages.push("docs/development/guide.md".to_owned());
+    let others = [
+        "development/guide.md",
+        "man/conntrackd.8.md",
+        "man/conntrackd.conf.5.md",
+        "man/conntrackd.toml.5.md",
+    ];
+    pages.extend(others.iter().map(|page| format!("docs/{page}")));
     pages.iter().flat_map(|page| blocks_of(page)).collect()
 }
 
@@ -210,6 +216,11 @@ fn every_command_and_configuration_of_the_guide_works_on_a_live_pair() {
                     commands += 1;
                 }
             }
+            ("conf", "") => {
+                let path = nodes.nodes[0].write("block.conf", &block.text);
+                nodes.nodes[0].check(&path, &block.place);
+                configurations += 1;
+            }
             ("keepalived", "") => {
                 let path = nodes.nodes[0].write("keepalived.conf", &block.text);
                 let said = nodes.nodes[0].run(&format!(
@@ -310,6 +321,7 @@ fn every_command_of_the_daemon_in_running_text_is_understood() {
         .map(|entry| entry.unwrap().path())
         .collect();
     pages.push(workspace().join("README.md"));
+    pages.push(workspace().join("docs/man/conntrackd.8.md"));
     // What is not understood is said before the socket is looked for, which is not there.
     let lab = Lab::new().unwrap();
     let nowhere = lab.dir().join("nowhere.toml");
@@ -332,6 +344,7 @@ fn every_command_of_the_daemon_in_running_text_is_understood() {
                     continue;
                 }
                 let mut ask = Command::new(Peer::Ours.program().unwrap());
+                let words = words.split(" > ").next().unwrap_or_default();
                 ask.args(words.split(' ')).arg("-C").arg(&nowhere);
                 let said = run_within(ask, "", COMMAND_LIMIT).unwrap();
                 let text = format!("{}{}", said.stdout, said.stderr);

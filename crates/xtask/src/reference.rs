@@ -13,8 +13,11 @@ use syn::{Field, File, GenericArgument, Item, ItemStruct, PathArguments, Type};
 
 use crate::tools::workspace;
 
+/// What makes a page.
+type Maker = fn() -> Result<String>;
+
 /// The pages that are written.
-const PAGES: [(&str, fn() -> Result<String>); 2] = [
+const PAGES: [(&str, Maker); 2] = [
     ("docs/reference/configuration.md", configuration),
     ("docs/reference/metrics.md", metrics),
 ];
