@@ -67,6 +67,7 @@ fn only_looks(request: Request) -> bool {
         | Answer::Report
         | Answer::Talkers(_)
         | Answer::None => true,
+        Answer::Export => true,
         Answer::Command(_) | Answer::Become(_) | Answer::Kill => false,
     }
 }

@@ -21,6 +21,8 @@ mod lock;
 mod log;
 mod metrics;
 mod pace;
+mod progress;
+mod rehearse;
 mod report;
 mod sandbox;
 mod scheduler;
@@ -77,6 +79,17 @@ fn carry_out(call: &Call) -> ExitCode {
             None => ExitCode::FAILURE,
         },
         Verb::Stats(page) => with_socket(config, |socket| verbs::stats(socket, *page, json)),
+        Verb::Rehearse => match load::load(config) {
+            Ok((config, warnings)) => {
+                load::tell_warnings(&warnings);
+                let socket = config.general.unix_path.clone().unwrap_or_default();
+                rehearse::run(&socket, &config, json)
+            }
+            Err(error) => {
+                load::tell_warnings(error.warnings());
+                fail(&error.to_string())
+            }
+        },
         Verb::Top(words) => with_socket(config, |socket| fail(&top::run(socket, words))),
     }
 }
@@ -84,7 +97,15 @@ fn carry_out(call: &Call) -> ExitCode {
 /// Asks the daemon that the configuration names.
 fn ask(request: u32, config: &Path) -> ExitCode {
     with_socket(config, |socket| {
-        match client::run(socket, request, &mut io::stdout()) {
+        let run = || {
+            let mut out = progress::Counting(io::stdout());
+            client::run(socket, request, &mut out)
+        };
+        let outcome = match Request::from_number(request) {
+            Some(known) => progress::during(socket, known, run),
+            None => run(),
+        };
+        match outcome {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error.to_string()),
         }

@@ -13,6 +13,7 @@ use ctnetlink::request::DumpFilter;
 use ctnetlink::{Reply, parse};
 use engine::snapshot::{InternalStats, QueueStats};
 use engine::{Outcome, Snapshot};
+use syncwire::{Change, EncodeOptions, Flags, encode};
 
 use crate::driver::{Driver, Link, Open};
 use crate::link::Kind;
@@ -108,6 +109,34 @@ pub(crate) fn dump(driver: &Driver, dump: Dump, cursor: u64, out: &mut Vec<u8>) 
                 Format::Json => {
                     jsonl::expectation(out, &dumped.entry, Some(lifetime(dumped)));
                 }
+            },
+        ),
+    }
+}
+
+/// Appends entries of the external cache, as a peer tells them. Returns where to go on.
+pub(crate) fn export(driver: &Driver, table: Table, cursor: u64, out: &mut Vec<u8>) -> Option<u64> {
+    const WHOLE: EncodeOptions = EncodeOptions {
+        timeout: true,
+        window_scale: true,
+    };
+    let engine = &driver.engine;
+    // Numbers that follow each other over all pieces would take a state; a peer that loses nothing needs none.
+    match table {
+        Table::Flows => engine.flows(
+            engine::Side::External,
+            cursor,
+            DUMP_ENTRIES,
+            &mut |dumped| {
+                encode::flow(out, Change::New, Flags(0), 1, &dumped.entry, WHOLE);
+            },
+        ),
+        Table::Expectations => engine.expectations(
+            engine::Side::External,
+            cursor,
+            DUMP_ENTRIES,
+            &mut |dumped| {
+                encode::expectation(out, Change::New, Flags(0), 1, &dumped.entry, WHOLE);
             },
         ),
     }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use control::json;
-use control::request::{Answer, Dump, Request};
+use control::request::{Answer, Dump, Request, Table};
 use control::talkers::Talkers;
 use ctnetlink::socket::{Received, RequestSocket};
 use engine::{Command, RoleCause};
@@ -180,6 +180,18 @@ async fn client(shared: &Shared, stream: UnixStream, place: &Place) -> io::Resul
                 yield_now().await;
             }
             write(&mut stream, &json::line(&talkers.report())).await?;
+        }
+        Answer::Export => {
+            let mut bytes = Vec::with_capacity(2 * report::DUMP_PIECE_LEN);
+            for table in [Table::Flows, Table::Expectations] {
+                let mut cursor = Some(0);
+                while let Some(from) = cursor {
+                    bytes.clear();
+                    cursor = report::export(&shared.borrow(), table, from, &mut bytes);
+                    write(&mut stream, &bytes).await?;
+                    yield_now().await;
+                }
+            }
         }
         Answer::Kill => {
             let signals = Rc::clone(&shared.borrow().signals);

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::client::{self, ClientError};
 use crate::log::{Level, complain};
+use crate::progress;
 
 /// A newer role took the place of the one asked for.
 const SUPERSEDED: u8 = 3;
@@ -53,7 +54,10 @@ pub(crate) fn become_role(
         Role::Fault => Request::BecomeFault,
         Role::Backup | Role::Unknown => Request::BecomeBackup,
     };
-    match fetch::<RoleReport>(socket, request, timeout) {
+    let asked = progress::during(socket, request, || {
+        fetch::<RoleReport>(socket, request, timeout)
+    });
+    match asked {
         Ok((report, line)) => {
             if json {
                 // Whoever reads has seen enough if it goes away.

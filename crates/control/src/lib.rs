@@ -5,7 +5,7 @@
 //! that a table of any size needs no memory.
 //!
 //! Reading order: [`request`], [`stats`], [`dump`], [`xml`], [`jsonl`],
-//! [`statslog`], [`json`], [`report`], [`operations`], [`metrics`], [`talkers`].
+//! [`statslog`], [`json`], [`report`], [`operations`], [`rehearsal`], [`metrics`], [`talkers`].
 
 #![forbid(unsafe_code)]
 
@@ -24,6 +24,7 @@ pub mod jsonl;
 pub mod metrics;
 mod names;
 pub mod operations;
+pub mod rehearsal;
 pub mod report;
 pub mod request;
 pub mod stats;

@@ -102,6 +102,8 @@ pub enum Request {
     TalkersInternal = 4116,
     /// Who has the most entries in the external cache.
     TalkersExternal = 4117,
+    /// The external cache in the format of the link, for a rehearsal.
+    Export = 4118,
 }
 
 /// A page of statistics.
@@ -186,6 +188,8 @@ pub enum Answer {
     Report,
     /// Who has the most entries.
     Talkers(Side),
+    /// The external cache, as a peer tells it.
+    Export,
     /// The daemon ends.
     Kill,
     /// Nothing.
@@ -194,7 +198,7 @@ pub enum Answer {
 
 impl Request {
     /// All requests, by number.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 47] = [
         Self::FlushKernel,
         Self::ResyncFromKernel,
         Self::DumpInternal,
@@ -241,6 +245,7 @@ impl Request {
         Self::DumpExternalExpectationsJson,
         Self::TalkersInternal,
         Self::TalkersExternal,
+        Self::Export,
     ];
 
     /// What a client sent; `None` for a number that means nothing.
@@ -362,6 +367,7 @@ impl Request {
             Self::DumpExternalExpectationsJson => expectations(External, Json),
             Self::TalkersInternal => Answer::Talkers(Internal),
             Self::TalkersExternal => Answer::Talkers(External),
+            Self::Export => Answer::Export,
             Self::Statistics => Answer::Statistics(Page::General),
             Self::StatisticsNetwork => Answer::Statistics(Page::Network),
             Self::StatisticsCache => Answer::Statistics(Page::Cache),
@@ -388,7 +394,7 @@ mod tests {
         expected.extend(16..=26);
         expected.extend(28..=48);
         expected.extend(4096..=4101);
-        expected.extend(4112..=4117);
+        expected.extend(4112..=4118);
         assert_eq!(known, expected);
         for number in known {
             assert_eq!(Request::from_number(number).unwrap().number(), number);

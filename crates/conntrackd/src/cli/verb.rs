@@ -33,6 +33,8 @@ pub(crate) enum Verb {
     Stats(Option<Page>),
     /// List a cache. `None`: which one has not been said.
     Dump(Option<Dump>),
+    /// Try a takeover where it touches nothing.
+    Rehearse,
     /// Show the live screen, with these arguments.
     Top(Vec<OsString>),
 }
@@ -56,6 +58,7 @@ fn find(word: &OsStr) -> Option<Verb> {
         b"sweep" => Verb::Sweep,
         b"stats" => Verb::Stats(None),
         b"dump" => Verb::Dump(None),
+        b"rehearse" => Verb::Rehearse,
         b"top" => Verb::Top(Vec::new()),
         _ => return None,
     })
@@ -94,7 +97,10 @@ fn options<'a>(
                 call.config = args.next().ok_or("Missing config filename")?.into();
             }
             (_, Verb::Top(words)) => words.push(arg.clone()),
-            (b"--json", Verb::Role | Verb::Become { .. } | Verb::Ready | Verb::Stats(_)) => {
+            (
+                b"--json",
+                Verb::Role | Verb::Become { .. } | Verb::Ready | Verb::Stats(_) | Verb::Rehearse,
+            ) => {
                 call.json = true;
             }
             (b"--json", Verb::Dump(_)) => format = Format::Json,
