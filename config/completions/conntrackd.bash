@@ -10,7 +10,7 @@ _conntrackd() {
     esac
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case $word in
-            check|convert|dump|role|ready|stats|top) verb=$word; break ;;
+            check|convert|dump|role|ready|rehearse|stats|top) verb=$word; break ;;
         esac
     done
     case $verb in
@@ -18,11 +18,11 @@ _conntrackd() {
         dump) words='internal external expect --json --xml -C' ;;
         top) words='--once --interval --peer -C' ;;
         role) words='primary backup fault --timeout --json -C' ;;
-        ready) words='--json -C' ;;
+        ready|rehearse) words='--json -C' ;;
         stats) words='network cache runtime link rsqueue process queue expect --json -C' ;;
         *)
             if [[ $current == -* || -z $words ]]; then
-                words='-d -C -v -h -c -f -F -i -e -k -s -R -n -B -t -x check convert dump role ready stats top'
+                words='-d -C -v -h -c -f -F -i -e -k -s -R -n -B -t -x check convert dump role ready rehearse stats top'
             fi ;;
     esac
     COMPREPLY=($(compgen -W "$words" -- "$current"))
