@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -133,6 +134,10 @@ struct Group {
 
 impl Group {
     fn of(pid: u32, percent: u32) -> Result<Self> {
+        // Both start in a real-time class, to which the bandwidth of a group does not apply.
+        let mut chrt = Command::new("chrt");
+        chrt.args(["--all-tasks", "--other", "--pid", "0", &pid.to_string()]);
+        netlab::process::run_within(chrt, "", Duration::from_secs(5))?.success()?;
         let quota = PERIOD_US * percent / 100;
         let [first, second] = GROUPS.map(PathBuf::from);
         let is_first = first.join("cpu.cfs_quota_us").exists() || first.is_dir();
