@@ -30,12 +30,13 @@ fn soak_memory_is_flat_and_the_tables_are_equal() {
     let mut rig = Rig::new(|_| {});
     let churn = Churn::start(&rig.a, RATE, LIVING);
     // A quarter of a short run and a minute of a long one pass before anything is expected to be constant.
-    thread::sleep((time / 4).min(Duration::from_secs(60)));
+    let warm_up = (time / 4).min(Duration::from_secs(60));
+    thread::sleep(warm_up);
     let descriptors = [rig.a.descriptors(), rig.b.descriptors()];
     let memory = |rig: &Rig| [&rig.a, &rig.b].map(|node| node.daemon.memory_kib().unwrap());
     let (first, mut most) = (memory(&rig), memory(&rig));
     let begun = Instant::now();
-    while begun.elapsed() < time * 3 / 4 {
+    while begun.elapsed() < time - warm_up {
         thread::sleep(Duration::from_millis(500));
         for (most, now) in most.iter_mut().zip(memory(&rig)) {
             *most = now.max(*most);

@@ -11,6 +11,7 @@
 
 pub mod kernel;
 pub mod live;
+pub mod native;
 pub mod node;
 pub mod peer;
 pub mod seeds;
@@ -28,7 +29,7 @@ pub struct Target {
 }
 
 /// All readers.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     Target {
         name: "kernel-events",
         run: kernel::events,
@@ -53,6 +54,11 @@ pub const TARGETS: [Target; 10] = [
         name: "live-traffic",
         run: live::traffic,
         seeds: live::seeds,
+    },
+    Target {
+        name: "native-stream",
+        run: native::stream,
+        seeds: native::seeds,
     },
     Target {
         name: "control-requests",

@@ -81,6 +81,12 @@ impl Node {
     /// One that has just read an empty table.
     #[must_use]
     pub fn new(sync: Sync) -> Self {
+        Self::with(settings(sync, 64))
+    }
+
+    /// One that has just started.
+    #[must_use]
+    pub fn with(settings: Settings) -> Self {
         let now = Instant::now();
         let start = Start {
             now,
@@ -93,7 +99,7 @@ impl Node {
             },
         };
         Self {
-            engine: Engine::new(settings(sync, 64), start),
+            engine: Engine::new(settings, start),
             now,
         }
     }

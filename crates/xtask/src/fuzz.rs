@@ -13,12 +13,13 @@ use netlab::process::run_within;
 use crate::tools::{cargo, ensure_tools, run as run_command, target, workspace};
 
 /// Those of the crate `fuzz`.
-const TARGETS: [&str; 10] = [
+const TARGETS: [&str; 11] = [
     "kernel-events",
     "kernel-replies",
     "sync-datagrams",
     "sync-stream",
     "live-traffic",
+    "native-stream",
     "control-requests",
     "conntrackd-conf",
     "conntrackd-toml",
