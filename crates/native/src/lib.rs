@@ -3,7 +3,8 @@
 //! No socket, no clock, no randomness: time and seeds are arguments. It knows nothing of caches; what is
 //! told to whom and when is decided above.
 //!
-//! Reading order: [`mod@message`] (what is said), [`mod@digest`] (how equality is proved).
+//! Reading order: [`mod@message`] (what is said), [`mod@digest`] (how equality is proved), [`mod@keys`] (who
+//! speaks), [`mod@transport`] (how it travels).
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -17,7 +18,9 @@
 )]
 
 pub mod digest;
+pub mod keys;
 pub mod message;
+pub mod transport;
 
 pub use digest::{Digest, DigestKey, RangeDigest};
 pub use message::{Decoder, Encoder, Fields, Message};
