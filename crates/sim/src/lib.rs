@@ -9,6 +9,7 @@ pub mod check;
 pub mod image;
 pub mod kernel;
 pub mod link;
+pub mod mesh;
 pub mod node;
 pub mod plan;
 pub mod rng;

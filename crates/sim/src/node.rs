@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use engine::{
-    ClientId, Command, Engine, KernelSocket, LinkId, Origins, Output, Settings, Side, Snapshot,
-    Start,
+    ClientId, Command, Engine, KernelSocket, LinkId, Origins, Output, PeerId, Settings, Side,
+    Snapshot, Start,
 };
 use flow::{Expectation, Flow};
 
@@ -46,6 +46,8 @@ pub struct Node {
     pub buffers: Buffers,
     /// Longest time in milliseconds until waiting events are read.
     pub reading_ms: u64,
+    /// What was written to the streams to peers and not taken yet.
+    pub streams: Vec<(PeerId, Vec<u8>)>,
     engine: Option<Engine>,
     index: u32,
     events_at: Option<Instant>,
@@ -67,6 +69,7 @@ impl Node {
                 answers: 4096,
             },
             reading_ms: 2,
+            streams: Vec::new(),
             engine: None,
             index,
             events_at: None,
@@ -81,6 +84,11 @@ impl Node {
     #[must_use]
     pub fn engine(&self) -> Option<&Engine> {
         self.engine.as_ref()
+    }
+
+    /// The engine, while it lives, to hand something over.
+    pub fn engine_mut(&mut self) -> Option<&mut Engine> {
+        self.engine.as_mut()
     }
 
     /// Starts the engine.
@@ -108,6 +116,7 @@ impl Node {
     pub fn crash(&mut self) {
         self.engine = None;
         self.kernel.close_all();
+        self.streams.clear();
         (self.events_at, self.dump_at) = (None, None);
         self.pending.clear();
     }
@@ -237,6 +246,8 @@ impl Node {
             };
             match output {
                 Output::Transmit { link, bytes } => send(link, bytes),
+                Output::Stream { peer, bytes } => self.streams.push((peer, bytes.to_vec())),
+                Output::ClosePeer(peer) => panic!("{peer:?} said what makes no sense"),
                 Output::Kernel { socket, bytes } => {
                     let batch = bytes.to_vec();
                     self.kernel.execute(now, self.port_id(socket), &batch);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use flow::{Expectation, Flow};
 
 use super::Engine;
-use crate::api::{ExternalMode, InternalMode, Mode, Scope};
+use crate::api::{ExternalMode, InternalMode, Mode, PeerId, Scope};
 use crate::cache::{Cache, Object, State};
 use crate::external::External;
 use crate::kernel::commit::Commit;
@@ -238,6 +238,20 @@ impl Engine {
                 self.walk(&caches, cursor, max, &expires, visit)
             }
         }
+    }
+
+    /// Shows up to `max` connections that a native peer has told, from `cursor` on (0 at first). Returns where
+    /// to go on.
+    pub fn peer_flows(
+        &self,
+        peer: PeerId,
+        cursor: u64,
+        max: usize,
+        visit: &mut dyn FnMut(&Dumped<Flow>),
+    ) -> Option<u64> {
+        let origin = self.peer(peer)?.origin;
+        let cache = &self.externals.get(origin)?.flows;
+        self.walk(&[cache], cursor, max, &|_, _| None, visit)
     }
 
     /// Shows up to `max` expectations from `cursor` on (0 at first). Returns where to go on.

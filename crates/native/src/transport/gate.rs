@@ -25,7 +25,10 @@ impl Gate {
 
     /// Whether one more may be looked at.
     pub(super) fn pass(&mut self, now: Instant) -> bool {
-        let earned = now.saturating_duration_since(self.refilled).as_micros().wrapping_div(EACH.as_micros());
+        let earned = now
+            .saturating_duration_since(self.refilled)
+            .as_micros()
+            .wrapping_div(EACH.as_micros());
         if earned > 0 {
             let earned = u32::try_from(earned).unwrap_or(u32::MAX);
             self.left = self.left.saturating_add(earned).min(PER_SECOND);
