@@ -194,6 +194,25 @@ fn a_broken_stream_is_gone_on_with_where_it_broke() {
 }
 
 #[test]
+fn an_end_that_was_lost_with_a_stream_is_told_again() {
+    let mut mesh = pair();
+    for n in 0..100 {
+        mesh.event(0, EventKind::New, 0, &flow(n));
+    }
+    mesh.join(0, 1);
+    mesh.settle();
+    for n in 0..50 {
+        mesh.event(0, EventKind::Destroy, 0, &flow(2 * n));
+    }
+    mesh.cut_after(0, 1, 40);
+    mesh.join(0, 1);
+    mesh.run(Duration::from_millis(2));
+    assert_equal(&mesh);
+    mesh.settle();
+    assert_eq!(mesh.peer(1, 0).received.repaired(), 0);
+}
+
+#[test]
 fn a_break_in_the_middle_of_everything_loses_nothing() {
     let mut mesh = pair();
     for n in 0..20_000 {

@@ -77,7 +77,6 @@ struct Trouble {
     partitions: u32,
     entries: usize,
     resumed: u64,
-    repaired: u64,
 }
 
 /// A mesh with traffic on every node, through losses, partitions and deaths.
@@ -138,7 +137,8 @@ fn troubled(seed: u64, trouble: &mut Trouble) {
     trouble.lost += links.map(|link| link.stats.lost).sum::<u64>();
     for peer in mesh.states().iter().flatten() {
         trouble.resumed += peer.resumed;
-        trouble.repaired += peer.received.repaired();
+        // Streams lose nothing: whatever had to be repaired was told wrongly.
+        assert_eq!(peer.received.repaired(), 0, "seed {seed}: {peer:?}");
         assert_eq!(peer.malformed, 0, "seed {seed}");
     }
     let nodes = mesh.members.iter();
@@ -162,8 +162,6 @@ fn native_nodes_agree_after_any_trouble() {
         && trouble.partitions > 3
         && trouble.resumed > 3;
     assert!(eventful, "{trouble:?}");
-    // Streams lose nothing: whatever had to be repaired was told wrongly.
-    assert_eq!(trouble.repaired, 0, "{trouble:?}");
 }
 
 #[test]

@@ -24,8 +24,8 @@ pub(super) const LEAF_LEN: u32 = 16;
 /// A round takes at least this long ...
 const ROUND: Duration = Duration::from_secs(10);
 
-/// ... and checks are no closer than this: about one part in a hundred of a processor.
-const PAUSE_MIN: Duration = Duration::from_millis(5);
+/// ... and checks are no closer than this: about two parts in a hundred of a processor.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
 
 /// In a hurry they are.
 const PAUSE_HURRY: Duration = Duration::from_millis(1);

@@ -135,6 +135,11 @@ impl Teller {
     pub(super) fn resume(&mut self, position: u64) {
         self.release(position, None);
         for entry in std::mem::take(&mut self.unacknowledged) {
+            // Its end may have been among what was lost.
+            match entry {
+                Entry::Flow(id) => self.flows.known.insert(id),
+                Entry::Expectation(id) => self.expectations.known.insert(id),
+            }
             self.mark(entry, Marks::WHOLE);
         }
         self.begin(position);
