@@ -28,7 +28,8 @@ impl Gate {
         let earned = now
             .saturating_duration_since(self.refilled)
             .as_micros()
-            .wrapping_div(EACH.as_micros());
+            .checked_div(EACH.as_micros())
+            .unwrap_or_default();
         if earned > 0 {
             let earned = u32::try_from(earned).unwrap_or(u32::MAX);
             self.left = self.left.saturating_add(earned).min(PER_SECOND);
