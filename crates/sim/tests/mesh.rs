@@ -19,6 +19,7 @@ fn settings() -> Settings {
         links: Vec::new(),
         native: NativeSettings::default(),
         standby: StandbySettings::default(),
+        policy: engine::api::PolicySettings::default(),
         commit_timeout_s: None,
         purge_timeout: Duration::from_secs(5),
         startup_resync: false,
