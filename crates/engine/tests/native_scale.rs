@@ -27,14 +27,10 @@ fn flow(n: u32, state: TcpState) -> Flow {
         addrs: Addrs::new(src.into(), dst.into()).unwrap(),
         proto: 6,
         l4: L4::Ports {
-            src: 1024 + u16::try_from(mixed & 0x7fff).unwrap(),
-            dst: if n % 3 == 0 { 80 } else { 443 },
+            src: 1024 + u16::try_from(n / 0x1_0000 * 64 + (mixed & 0x3f)).unwrap(),
+            dst: if n.is_multiple_of(3) { 80 } else { 443 },
         },
     });
-    flow.orig.l4 = L4::Ports {
-        src: 1024 + u16::try_from(n / 0x1_0000 * 64 + (mixed & 0x3f)).unwrap(),
-        dst: if n % 3 == 0 { 80 } else { 443 },
-    };
     flow.reply = Some(flow.orig.mirrored());
     flow.status = Some(match state {
         TcpState::SynSent => Status::CONFIRMED,
