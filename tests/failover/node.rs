@@ -18,6 +18,9 @@ const COMMANDS: &str = include_str!("../../config/keepalived/conntrackd-notify")
 
 const LIMIT: Duration = Duration::from_secs(40);
 
+/// How long it may take to tell the other node what there is.
+const STEP_LIMIT: Duration = Duration::from_secs(20);
+
 /// The addresses that move: interface, in the samples, in the pair.
 const ADDRS: [(&str, &str, &str); 4] = [
     ("lan", "192.168.0.1", "10.0.1.1"),
@@ -209,13 +212,22 @@ impl Node {
 
     /// Waits until it has what the other one has: by its word, or, where it has none, by looking.
     pub(crate) fn until_in_step(&self, active: &Node) {
-        self.until("in step", || match self.peer {
+        let in_step = wait_until(STEP_LIMIT, || match self.peer {
             Peer::Ours => self.is_ready() && self.external() > 0,
             Peer::Original => {
                 let internal = active.daemon.internal().unwrap();
                 !internal.is_empty() && internal == self.daemon.external().unwrap()
             }
         });
+        assert!(
+            in_step,
+            "never in step\nactive, with {} entries in its kernel:\n{}\n{}standby:\n{}\n{}",
+            active.table_len(),
+            active.report(),
+            active.daemon.messages(),
+            self.report(),
+            self.daemon.messages()
+        );
     }
 
     #[track_caller]

@@ -66,6 +66,8 @@ pub(crate) struct Signals {
     pub(crate) progress: Notify,
     /// The node was told what it is.
     pub(crate) role: Notify,
+    /// The same, for the file that keepalived reads.
+    pub(crate) ready: Notify,
     /// The daemon is to end.
     pub(crate) shutdown: Notify,
 }
@@ -141,6 +143,7 @@ impl Driver {
         self.engine.handle_command(Instant::now(), client, command);
         if self.engine.role().generation != before {
             self.signals.role.notify_one();
+            self.signals.ready.notify_one();
         }
         self.flush();
         ended

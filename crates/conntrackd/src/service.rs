@@ -113,6 +113,7 @@ pub(crate) async fn ready_file(shared: Shared, config: Config) {
         return;
     };
     let file = ReadyFile(&path);
+    let signals = Rc::clone(&shared.borrow().signals);
     let mut told = None;
     loop {
         let readiness = shared.borrow().engine.readiness(Instant::now());
@@ -132,7 +133,8 @@ pub(crate) async fn ready_file(shared: Shared, config: Config) {
                 }
             }
         }
-        tokio::time::sleep(READY_PERIOD).await;
+        // A new role is told at once: keepalived may decide on it within milliseconds.
+        let _ = tokio::time::timeout(READY_PERIOD, signals.ready.notified()).await;
     }
 }
 

@@ -216,6 +216,9 @@ impl fmt::Display for Readiness {
 /// Growth is looked at this often.
 const WINDOW: Duration = Duration::from_millis(500);
 
+/// The kernel may tell so late that a link has come back.
+const LINK_GRACE: Duration = Duration::from_millis(1500);
+
 /// Growth in a window that traffic alone explains ...
 const GROWTH_MIN: u64 = 64;
 
@@ -262,6 +265,12 @@ impl Progress {
         self.since = now;
         self.watch = None;
         self.is_complete = false;
+    }
+
+    /// Whether links that are all down mean that there is no peer: not right after it was asked, as they may have come
+    /// back with whatever made this node ask.
+    pub(crate) fn believes_links(&self, now: Instant) -> bool {
+        !self.asked || now.saturating_duration_since(self.since) >= LINK_GRACE
     }
 
     /// The peer said something.

@@ -274,3 +274,21 @@ fn what_the_kernel_refuses_is_counted_by_reason_with_samples() {
     let refused = &operations.refusals[&ENOSPC];
     assert_eq!((refused.count, refused.samples.len()), (4, 3));
 }
+
+#[test]
+fn a_link_that_was_down_a_moment_ago_is_no_sign_that_there_is_no_peer() {
+    let mut node = Node::new(settings(FTFW));
+    let down = LinkState {
+        up: true,
+        running: false,
+    };
+    node.engine.handle_link(node.now, LinkId(0), down);
+    told(
+        &mut node,
+        1,
+        Command::Become(Role::Backup, RoleCause::Keepalived),
+    );
+    assert_eq!(readiness(&node), Readiness::Awaiting);
+    node.wait(Duration::from_millis(1500));
+    assert_eq!(readiness(&node), Readiness::NoPeer);
+}

@@ -92,7 +92,9 @@ impl Engine {
             Readiness::Primary
         } else if state.role == Role::Fault {
             Readiness::Fault
-        } else if self.sessions.iter().all(|s| s.links.is_cut_off()) {
+        } else if self.progress.believes_links(now)
+            && self.sessions.iter().all(|s| s.links.is_cut_off())
+        {
             Readiness::NoPeer
         } else {
             let entries = self.entries_of_peers();
