@@ -1,5 +1,6 @@
 //! One direction of a connection.
 
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Protocol numbers that have a meaning of their own here.
@@ -124,7 +125,7 @@ pub enum L4 {
 }
 
 /// One direction of a connection: addresses, protocol, ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tuple {
     /// Addresses.
     pub addrs: Addrs,
@@ -132,6 +133,32 @@ pub struct Tuple {
     pub proto: u8,
     /// Ports, ICMP identifiers or nothing.
     pub l4: L4,
+}
+
+/// In few words: entries are looked up for every message, and what is derived takes the bytes one by one.
+impl Hash for Tuple {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self.addrs {
+            Addrs::V4 { src, dst } => {
+                state.write_u64(u64::from(src.to_bits()) << 32 | u64::from(dst.to_bits()));
+            }
+            Addrs::V6 { src, dst } => {
+                state.write_u128(src.to_bits());
+                state.write_u128(dst.to_bits());
+            }
+        }
+        let (kind, high, low) = match self.l4 {
+            L4::None => (0, 0, 0),
+            L4::Ports { src, dst } => (1, src, dst),
+            L4::Icmp {
+                id,
+                icmp_type,
+                code,
+            } => (2, id, u16::from_be_bytes([icmp_type, code])),
+        };
+        let ports = u64::from(high) << 16 | u64::from(low);
+        state.write_u64(kind << 40 | u64::from(self.proto) << 32 | ports);
+    }
 }
 
 impl Tuple {
