@@ -184,6 +184,7 @@ impl Driver {
             match events.socket().receive_batch(&mut self.batch, most)? {
                 Received::Data(count) => {
                     self.pace.events(count);
+                    self.engine.expect_events(self.batch.datagrams());
                     for bytes in self.batch.datagrams() {
                         self.engine.handle_events(now, bytes);
                     }

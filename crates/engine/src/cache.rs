@@ -3,9 +3,12 @@
 //! A position stays the same for the whole life of an entry, so that queues and timers refer to it. The
 //! number of entries is bounded; adding to a full cache fails and evicts nobody.
 
+mod ahead;
+mod expectation;
+
 use std::hash::{BuildHasher, Hash};
 
-use flow::{Expectation, Flow, Key, Tuple};
+use flow::{Flow, Key};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use native::Fields;
@@ -14,6 +17,8 @@ use slab::Slab;
 use crate::journal::{Journal, Marks};
 use crate::packed::PackedFlow;
 use crate::snapshot::CacheStats;
+
+pub(crate) use ahead::Ahead;
 
 /// Something a cache can hold.
 pub(crate) trait Object {
@@ -39,6 +44,8 @@ pub(crate) trait Object {
         !changes.is_none() && changes != Marks::fields(Fields::TIMEOUT)
     }
     fn timeout_s(value: &mut Self::Value) -> &mut Option<u32>;
+    /// Reads a little of everything, so that all of it is at hand.
+    fn touch(&self) -> u32;
 }
 
 impl Object for PackedFlow {
@@ -93,87 +100,9 @@ impl Object for PackedFlow {
     fn timeout_s(value: &mut Flow) -> &mut Option<u32> {
         &mut value.timeout_s
     }
-}
 
-/// What identifies an expectation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct ExpectationKey {
-    master: Tuple,
-    tuple: Tuple,
-    mask: Tuple,
-}
-
-impl ExpectationKey {
-    /// An expectation with this key, of which nothing else is known.
-    pub(crate) fn expectation(&self) -> Expectation {
-        Expectation::new(self.master, self.tuple, self.mask)
-    }
-}
-
-impl Object for Expectation {
-    type Value = Self;
-    type Key = ExpectationKey;
-
-    fn key(value: &Self) -> ExpectationKey {
-        ExpectationKey {
-            master: value.master,
-            tuple: value.tuple,
-            mask: value.mask,
-        }
-    }
-
-    fn stored_key(&self) -> ExpectationKey {
-        Self::key(self)
-    }
-
-    fn has_key(&self, key: &ExpectationKey) -> bool {
-        Self::key(self) == *key
-    }
-
-    fn pack(value: &Self) -> Self {
-        *value
-    }
-
-    fn unpack(&self) -> Self {
-        *self
-    }
-
-    fn merge(value: &mut Self, update: &Self) {
-        *value = Self {
-            timeout_s: update.timeout_s.or(value.timeout_s),
-            id: update.id.or(value.id),
-            flags: update.flags.or(value.flags),
-            class: update.class.or(value.class),
-            nat: update.nat.or(value.nat),
-            helper: update.helper.or(value.helper),
-            function: update.function.or(value.function),
-            ..*value
-        };
-    }
-
-    fn has_master(&self) -> bool {
-        true
-    }
-
-    fn changes(old: &Self, new: &Self) -> Marks {
-        let ageless = |e: &Self| Self {
-            timeout_s: None,
-            id: None,
-            ..*e
-        };
-        if ageless(old) == ageless(new) {
-            Marks::NONE
-        } else {
-            Marks::WHOLE
-        }
-    }
-
-    fn is_another(_: Marks) -> bool {
-        true
-    }
-
-    fn timeout_s(value: &mut Self) -> &mut Option<u32> {
-        &mut value.timeout_s
+    fn touch(&self) -> u32 {
+        self.touch()
     }
 }
 
@@ -222,6 +151,11 @@ pub(crate) struct Slot<T> {
 impl<T: Object> Slot<T> {
     pub(crate) fn value(&self) -> T::Value {
         self.object.unpack()
+    }
+
+    /// As it is kept.
+    pub(crate) fn object(&self) -> &T {
+        &self.object
     }
 
     pub(crate) fn has_master(&self) -> bool {
@@ -511,7 +445,7 @@ fn note_proved<T: Object>(journal: &mut Option<Journal<T::Key>>, id: u32, old: &
 mod tests {
     use std::collections::BTreeMap;
 
-    use flow::{Addrs, L4};
+    use flow::{Addrs, L4, Tuple};
     use proptest::prelude::*;
 
     use super::*;

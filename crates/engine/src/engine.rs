@@ -5,20 +5,21 @@ mod events;
 mod lookup;
 mod output;
 mod peers;
-mod reading;
+pub(crate) mod reading;
 mod report;
 mod standby;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use flow::{Expectation, Flow};
+use flow::{Expectation, Flow, Key};
 use syncwire::Change;
 
 use crate::api::{
     ClientId, ExpectationSync, ExternalMode, InternalMode, KernelSocket, LinkId, LinkState,
     LiveSettings, Mode, Outcome, PeerId, Scope, Settings, Start,
 };
+use crate::cache::Ahead;
 use crate::early::Early;
 use crate::external::External;
 use crate::internal::Internal;
@@ -82,6 +83,7 @@ pub struct Engine {
     verify: Verify,
     recheck: Recheck,
     early: Early,
+    ahead: Ahead,
     role: RoleKeeper,
     progress: Progress,
     notices: VecDeque<Notice>,
@@ -153,6 +155,7 @@ impl Engine {
             verify: Verify::new(),
             recheck: Recheck::new(now),
             early: Early::default(),
+            ahead: Ahead::default(),
             role: RoleKeeper::new(now),
             progress: Progress::new(now, refresh),
             notices: VecDeque::new(),
@@ -258,6 +261,10 @@ impl Engine {
     /// Takes a datagram of a peer.
     pub fn handle_datagram(&mut self, now: Instant, link: LinkId, bytes: &[u8]) {
         self.now = now;
+        for external in &self.externals {
+            let keys = syncwire::tuples(bytes).map(|tuple| Key { tuple, zone: 0 });
+            external.flows.fetch(keys, &mut self.ahead);
+        }
         self.incoming(|session, internal, receiver| {
             session.receive_datagram(internal, receiver, link, now, bytes);
         });

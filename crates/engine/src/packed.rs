@@ -34,7 +34,7 @@ mod present {
 }
 
 /// Two IPv4 addresses and ports: the reply tuple, or the translation.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Other {
     src: [u8; 4],
     dst: [u8; 4],
@@ -79,6 +79,33 @@ impl PackedFlow {
 
     pub(crate) fn zone(&self) -> u16 {
         self.zone.orig
+    }
+
+    /// The kernel's identifier of this very entry.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.has(present::ID).then_some(self.id)
+    }
+
+    /// Reads a little of everything.
+    pub(crate) fn touch(&self) -> u32 {
+        u32::from(self.orig.proto) ^ self.status ^ u32::from(self.other.dport) ^ self.id
+    }
+
+    /// Whether two common entries are the same but for identifier and running timeout; a mark and a SYN proxy block
+    /// that are zero count as none. `None`: one of them is not common, they must be unpacked to be compared.
+    pub(crate) fn is_like(&self, other: &Self) -> Option<bool> {
+        /// What does not tell entries apart.
+        const ASIDE: u16 = present::TIMEOUT | present::ID | present::MARK | present::SYNPROXY_ZERO;
+        if self.extras.is_some() || other.extras.is_some() {
+            return None;
+        }
+        let compared = |p: &Self| (p.present & !ASIDE, p.status, p.mark, p.tcp_state, p.wscales);
+        Some(
+            compared(self) == compared(other)
+                && self.other == other.other
+                && self.orig == other.orig
+                && self.zone == other.zone,
+        )
     }
 
     pub(crate) fn has_master(&self) -> bool {
@@ -461,6 +488,52 @@ mod tests {
         fn whatever_is_packed_comes_out_again(flow in entries()) {
             prop_assert_eq!(PackedFlow::pack(&flow).unpack(), flow);
         }
+    }
+
+    /// Small changes of an entry, each of which may or may not matter.
+    fn changed(mut flow: Flow, change: u8) -> Flow {
+        match change {
+            0 => flow.timeout_s = Some(1),
+            1 => flow.id = Some(1),
+            2 => flow.mark = flow.mark.xor(Some(0)),
+            3 => flow.mark = Some(7),
+            4 => flow.status = None,
+            5 => flow.reply = Some(flow.orig.mirrored()),
+            6 => flow.zone.reply = 9,
+            7 => flow.proto = ProtoInfo::Tcp(Tcp::default()),
+            8 => flow.synproxy = Some(Synproxy::default()),
+            9 => flow.nat.src_port = Some(0),
+            _ => {}
+        }
+        flow
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2048))]
+
+        #[test]
+        fn packed_entries_differ_as_unpacked_ones_do(
+            flow in common_entries(), other in common_entries(), change in 0u8..12
+        ) {
+            let other = if change == 11 { other } else { changed(flow, change) };
+            let like = PackedFlow::pack(&flow).is_like(&PackedFlow::pack(&other));
+            if let Some(like) = like {
+                prop_assert_eq!(like, !crate::engine::reading::differs(&flow, &other));
+            }
+        }
+    }
+
+    /// Entries without anything rare.
+    fn common_entries() -> impl Strategy<Value = Flow> {
+        entries().prop_map(|flow| Flow {
+            master: None,
+            seq_adj_orig: None,
+            seq_adj_reply: None,
+            helper: None,
+            labels: None,
+            synproxy: None,
+            ..flow
+        })
     }
 
     #[test]

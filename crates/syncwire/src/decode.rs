@@ -167,6 +167,21 @@ pub fn split(bytes: &[u8], carrier: Carrier) -> Split<'_> {
     )
 }
 
+/// The original tuples of the connections that a datagram tells of, as far as they come first in its messages: for
+/// looking ahead, not for deciding anything.
+pub fn tuples(datagram: &[u8]) -> impl Iterator<Item = Tuple> {
+    let mut rest = datagram;
+    std::iter::from_fn(move || match split(rest, Carrier::Datagram) {
+        Split::Message(message, behind) => {
+            rest = behind;
+            Some(message)
+        }
+        Split::Incomplete | Split::Bad(_) => None,
+    })
+    .filter(|message| matches!(message.kind(), Some(Kind::Flow(_))))
+    .filter_map(|message| flow::first_tuple(message.body))
+}
+
 impl RawMessage<'_> {
     /// The type, if it is one that exists.
     #[must_use]

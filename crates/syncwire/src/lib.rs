@@ -37,7 +37,9 @@ pub mod encode;
 pub mod frame;
 pub mod message;
 
-pub use decode::{Carrier, FramingError, MessageError, PayloadError, RawMessage, Split, split};
+pub use decode::{
+    Carrier, FramingError, MessageError, PayloadError, RawMessage, Split, split, tuples,
+};
 pub use encode::EncodeOptions;
 pub use frame::{Frame, Pushed, StreamBuffer};
 pub use message::{Body, Change, Flags, Kind, Packet};

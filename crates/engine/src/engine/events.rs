@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ctnetlink::{Event, EventKind, messages, parse};
-use flow::{Expectation, Flow, ProtoInfo};
+use flow::{Expectation, Flow, Key, ProtoInfo};
 use syncwire::Change;
 
 use super::Engine;
@@ -45,7 +45,7 @@ impl Engine {
             };
             let origin = self.origin(message.header.port_id);
             match parse::event(&message) {
-                Ok(Some(Event::Flow(kind, flow))) => self.flow_event(kind, origin, flow),
+                Ok(Some(Event::Flow(kind, mut flow))) => self.flow_event(kind, origin, &mut flow),
                 Ok(Some(Event::Expectation(kind, expectation))) => {
                     self.expectation_event(kind, origin, &expectation);
                 }
@@ -54,6 +54,13 @@ impl Engine {
             }
         }
         debug_assert!(self.check_invariants());
+    }
+
+    /// Prepares for datagrams of the event socket that are handled next: what they tell of is fetched from memory at
+    /// once. Changes nothing else.
+    pub fn expect_events<'a>(&mut self, datagrams: impl Iterator<Item = &'a [u8]>) {
+        let keys = datagrams.flat_map(keys_of);
+        self.internal.flows.fetch(keys, &mut self.ahead);
     }
 
     /// The kernel dropped events: the receive buffer was full.
@@ -81,7 +88,7 @@ impl Engine {
         }
     }
 
-    fn flow_event(&mut self, kind: EventKind, origin: Origin, mut flow: Flow) {
+    fn flow_event(&mut self, kind: EventKind, origin: Origin, flow: &mut Flow) {
         self.stats.events += 1;
         if let Some(inject) = self.inject.as_mut().filter(|_| origin != Origin::Injected) {
             // Traffic passes here, or it has gone: it is the peer's no more.
@@ -90,33 +97,33 @@ impl Engine {
         if kind == EventKind::Destroy && origin != Origin::Injected {
             self.injected_gone(&flow.key());
         }
-        if !self.passes(kind, &flow) {
+        if !self.passes(kind, flow) {
             self.stats.filtered += 1;
             return;
         }
         if origin == Origin::Injected {
             if kind == EventKind::Destroy {
-                self.injected_ended(&flow);
+                self.injected_ended(flow);
             }
             return;
         }
         if !self.has_internal_cache() {
             if kind == EventKind::Destroy {
-                self.count_traffic(&flow);
+                self.count_traffic(flow);
             }
             if origin == Origin::Others {
-                self.pass_on_flow(kind, &flow);
+                self.pass_on_flow(kind, flow);
             }
             return;
         }
         let counters = (flow.counters_orig, flow.counters_reply);
-        strip(&mut flow);
+        strip(flow);
         match kind {
-            EventKind::New => self.flow_new(origin, &flow),
-            EventKind::Update => self.flow_updated(origin, &flow),
+            EventKind::New => self.flow_new(origin, flow),
+            EventKind::Update => self.flow_updated(origin, flow),
             EventKind::Destroy => {
                 (flow.counters_orig, flow.counters_reply) = counters;
-                self.flow_ended(origin, &flow);
+                self.flow_ended(origin, flow);
             }
         }
     }
@@ -125,7 +132,7 @@ impl Engine {
         if self.settings.filter.is_empty() {
             return true;
         }
-        if kind != EventKind::Destroy {
+        if kind != EventKind::Destroy || self.settings.filter.tcp_states.is_none() {
             return self.settings.filter.accepts(flow);
         }
         // The end of an entry is told whatever state it is in, or the peer would keep it for ever.
@@ -163,7 +170,7 @@ impl Engine {
             self.internal
                 .flows
                 .get(id)
-                .is_some_and(|slot| slot.state != State::Dead && same(slot.value().id))
+                .is_some_and(|slot| slot.state != State::Dead && same(slot.object().id()))
         });
         match alive {
             Some(id) => {
@@ -211,7 +218,7 @@ impl Engine {
             return;
         };
         let shown = |slot: &Slot<PackedFlow>| {
-            !slot.is_heard && slot.state != State::Dead && slot.value().id == flow.id
+            !slot.is_heard && slot.state != State::Dead && slot.object().id() == flow.id
         };
         if self.internal.flows.get(id).is_some_and(shown) {
             self.end_flow(id, true);
@@ -442,6 +449,13 @@ impl Engine {
             refresh.fired = fired;
         }
     }
+}
+
+/// The connections that the messages of a datagram of the kernel tell of.
+pub(super) fn keys_of(datagram: &[u8]) -> impl Iterator<Item = Key> {
+    messages(datagram)
+        .filter_map(Result::ok)
+        .filter_map(|message| parse::original_tuple(&message).ok())
 }
 
 /// Takes off what is neither kept nor told.

@@ -6,7 +6,7 @@ use ctnetlink::{Reply, messages, parse};
 use flow::{Expectation, Flow};
 
 use super::Engine;
-use super::events::strip;
+use super::events::{keys_of, strip};
 use crate::api::{KernelSocket, Outcome};
 use crate::cache::{State, Untold};
 use crate::internal::Told;
@@ -30,6 +30,11 @@ impl Engine {
     /// Takes a datagram of a socket for requests.
     pub fn handle_kernel_reply(&mut self, now: Instant, socket: KernelSocket, datagram: &[u8]) {
         self.now = now;
+        if socket == KernelSocket::Dump && !self.dump.is_populating() {
+            self.internal
+                .flows
+                .fetch(keys_of(datagram), &mut self.ahead);
+        }
         for message in messages(datagram) {
             let Ok(message) = message else {
                 self.stats.malformed += 1;
@@ -37,7 +42,7 @@ impl Engine {
             };
             let seq = message.header.seq;
             match parse::reply(&message) {
-                Ok(reply) => self.reply(socket, seq, reply),
+                Ok(mut reply) => self.reply(socket, seq, &mut reply),
                 Err(_) => self.stats.malformed += 1,
             }
         }
@@ -65,44 +70,45 @@ impl Engine {
         debug_assert!(self.check_invariants());
     }
 
-    fn reply(&mut self, socket: KernelSocket, seq: u32, reply: Reply) {
+    fn reply(&mut self, socket: KernelSocket, seq: u32, reply: &mut Reply) {
         match (socket, reply) {
             (KernelSocket::Dump, reply) if self.dump.is_current(seq) => self.dump_reply(reply),
             (KernelSocket::Commit, Reply::Flow(flow)) => {
                 if let Some(commit) = &mut self.commit {
-                    commit.found(&self.externals, seq, &flow);
+                    commit.found(&self.externals, seq, flow);
                 }
             }
             (KernelSocket::Commit, Reply::Verdict { errno }) => {
                 if let Some(commit) = &mut self.commit {
-                    commit.verdict(&self.externals, &mut self.notices, seq, errno);
+                    commit.verdict(&self.externals, &mut self.notices, seq, *errno);
                 }
             }
             (KernelSocket::Inject, Reply::Verdict { errno }) => {
                 if let Some(inject) = &mut self.inject {
-                    inject.verdict(seq, errno);
+                    inject.verdict(seq, *errno);
                 }
             }
-            (KernelSocket::Flush, Reply::Verdict { errno }) => self.flush.verdict(seq, errno),
-            (KernelSocket::Query, Reply::Flow(flow)) => self.looked_up(flow),
-            (KernelSocket::Query, Reply::Verdict { errno }) => self.verified(seq, errno),
+            (KernelSocket::Flush, Reply::Verdict { errno }) => self.flush.verdict(seq, *errno),
+            (KernelSocket::Query, Reply::Flow(flow)) => self.looked_up(*flow),
+            (KernelSocket::Query, Reply::Verdict { errno }) => self.verified(seq, *errno),
             _ => {}
         }
     }
 
-    fn dump_reply(&mut self, reply: Reply) {
+    fn dump_reply(&mut self, reply: &mut Reply) {
         let Some(job) = self.dump.reading() else {
             return;
         };
         match reply {
             Reply::Flow(flow) => self.read_flow(job, flow),
-            Reply::Expectation(expectation) => self.read_expectation(job, &expectation),
+            Reply::Expectation(expectation) => self.read_expectation(job, expectation),
             Reply::Done { errno } | Reply::Verdict { errno } => {
-                if errno != 0 && errno != EINTR {
+                if !matches!(*errno, 0 | EINTR) {
+                    let errno = *errno;
                     self.notices.push_back(Notice::DumpFailed { errno });
                     self.finish_reading();
                 } else {
-                    if errno == 0 {
+                    if *errno == 0 {
                         self.forget_injected_unseen(job);
                     }
                     self.dump.parts_done();
@@ -112,11 +118,11 @@ impl Engine {
         }
     }
 
-    fn read_flow(&mut self, job: Job, mut flow: Flow) {
-        if !self.settings.filter.accepts(&flow) || self.dump.has_ended(flow.id) {
+    fn read_flow(&mut self, job: Job, flow: &mut Flow) {
+        if !self.settings.filter.accepts(flow) || self.dump.has_ended(flow.id) {
             return;
         }
-        strip(&mut flow);
+        strip(flow);
         if job.purpose != Purpose::Flush && self.is_injected(&flow.key()) {
             return;
         }
@@ -124,7 +130,7 @@ impl Engine {
             Purpose::Flush => self.flush.flow(flow.key(), flow.id),
             Purpose::Bulk => {
                 for session in &mut self.sessions {
-                    session.pass_on(Told::Flow(State::New, flow));
+                    session.pass_on(Told::Flow(State::New, *flow));
                 }
             }
             Purpose::Populate | Purpose::Reconcile | Purpose::Resync | Purpose::Poll => {
@@ -133,50 +139,53 @@ impl Engine {
         }
     }
 
-    fn keep_read_flow(&mut self, purpose: Purpose, flow: Flow) {
+    fn keep_read_flow(&mut self, purpose: Purpose, flow: &Flow) {
         let now_s = self.now_s();
         let epoch = self.dump.epoch;
         let cache = &mut self.internal.flows;
         let known = cache.find(&flow.key());
         let living = known.and_then(|id| {
             let slot = cache.get(id).filter(|slot| slot.state != State::Dead)?;
-            Some((id, slot.value(), slot.seen == epoch))
+            Some((id, slot))
         });
+        let is_new = living.is_none();
         let (id, changed) = match (living, known) {
             // An event told of it meanwhile. Either may be the newer one, and the event did not tell
             // everything: ask again.
-            (Some((id, told, true)), _) if purpose != Purpose::Populate => {
-                if differs(&flow, &told) {
+            (Some((id, slot)), _) if slot.seen == epoch && purpose != Purpose::Populate => {
+                if differs(flow, &slot.value()) {
                     self.verify.ask(flow.key(), Doubt::Unseen);
                 }
                 (id, false)
             }
             // All that is known of it was told by events: what they left out is news.
-            (Some((id, told, true)), _) => {
-                let mut whole = if told.id == flow.id { flow } else { told };
+            (Some((id, slot)), _) if slot.seen == epoch => {
+                let told = slot.value();
+                let mut whole = if told.id == flow.id { *flow } else { told };
                 whole.merge(&told);
                 cache.set(id, &whole, now_s);
                 (id, differs(&whole, &told))
             }
             // Another connection has taken its place, and the events that told so were lost.
-            (Some((id, told, false)), _) if told.id != flow.id => {
-                cache.replace(id, &flow, now_s);
+            (Some((id, slot)), _) if slot.object().id() != flow.id => {
+                cache.replace(id, flow, now_s);
                 (id, true)
             }
-            (Some((id, told, false)), _) => {
-                let changed = differs(&flow, &told);
+            (Some((id, slot)), _) => {
+                let like = slot.object().is_like(&PackedFlow::pack(flow));
+                let changed = !like.unwrap_or_else(|| !differs(flow, &slot.value()));
                 if changed || matches!(purpose, Purpose::Resync | Purpose::Poll) {
-                    cache.assign(id, &flow, now_s);
+                    cache.assign(id, flow, now_s);
                 } else {
-                    cache.set(id, &flow, now_s);
+                    cache.set(id, flow, now_s);
                 }
                 (id, changed)
             }
             (None, Some(id)) => {
-                cache.replace(id, &flow, now_s);
+                cache.replace(id, flow, now_s);
                 (id, true)
             }
-            (None, None) => match cache.insert(&flow, now_s) {
+            (None, None) => match cache.insert(flow, now_s) {
                 Ok(id) => (id, true),
                 Err(_) => return,
             },
@@ -190,7 +199,7 @@ impl Engine {
             }
             untold |= slot.untold != Untold::No;
         }
-        if living.is_none() {
+        if is_new {
             self.schedule_refresh(Entry::Flow(id));
         }
         self.dump.changed += u64::from(changed);
@@ -320,7 +329,7 @@ impl Engine {
 /// Whether two entries differ in anything that is replicated, the running timeout aside.
 ///
 /// Events leave out what is zero, readings tell it; and the cache does not keep everything that the kernel tells.
-pub(super) fn differs(a: &Flow, b: &Flow) -> bool {
+pub(crate) fn differs(a: &Flow, b: &Flow) -> bool {
     let comparable = |flow: &Flow| {
         let kept = PackedFlow::pack(flow).unpack();
         Flow {

@@ -48,6 +48,23 @@ pub(super) fn decode(body: &[u8]) -> Result<Flow, PayloadError> {
     Ok(flow)
 }
 
+/// The original tuple with ports, if nothing but the status stands before or between.
+pub(super) fn first_tuple(body: &[u8]) -> Option<flow::Tuple> {
+    let mut orig = Parts::default();
+    // The end of what is of interest ends the walk.
+    let _ = attributes(body, nr::TIMEOUT, |a| {
+        match a.number {
+            nr::IPV4 => orig.addrs = Some(a.v4_pair()?),
+            nr::IPV6 => orig.addrs = Some(a.v6_pair()?),
+            nr::L4PROTO => orig.proto = Some(a.u8()?),
+            nr::PORT => orig.l4 = a.ports()?,
+            _ => {}
+        }
+        Ok(())
+    });
+    orig.tuple("").ok().filter(|tuple| tuple.l4 != L4::None)
+}
+
 fn read(flow: &mut Flow, pending: &mut Pending, a: Attribute<'_>) -> Result<(), PayloadError> {
     match a.number {
         nr::IPV4 => pending.orig.addrs = Some(a.v4_pair()?),
