@@ -10,6 +10,17 @@ use crate::packed::PackedFlow;
 use crate::peer::mirror::Mirror;
 use crate::wheel::Wheel;
 
+/// Whose entries those of an external cache are by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// Whoever told them.
+    Origin,
+    /// This node's, since it was promoted.
+    ThisNode,
+    /// A third node's, which tells them as its own.
+    Another,
+}
+
 /// Connections and expectations of one peer.
 #[derive(Debug)]
 pub(crate) struct External {
@@ -18,8 +29,7 @@ pub(crate) struct External {
     /// What stands under the handles of a native peer.
     pub(crate) flow_handles: Mirror,
     pub(crate) expectation_handles: Mirror,
-    /// What it told is this node's own since a promotion.
-    pub(crate) is_taken: bool,
+    pub(crate) owner: Owner,
     expiry: Option<Expiry>,
 }
 
@@ -45,7 +55,7 @@ impl External {
             expectations: Cache::new(limit, seed.rotate_left(17)),
             flow_handles: Mirror::default(),
             expectation_handles: Mirror::default(),
-            is_taken: false,
+            owner: Owner::Origin,
             expiry: expire_after.map(|after| Expiry {
                 after,
                 flows: Wheel::new(now, after),
@@ -77,6 +87,16 @@ impl External {
             .as_mut()
             .map(|expiry| (&mut expiry.expectations, now + expiry.after));
         apply(&mut self.expectations, change, expectation, now_s, wheel);
+    }
+
+    /// Whether this node has taken over what it told.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.owner == Owner::ThisNode
+    }
+
+    /// Whether what it told is still its own.
+    pub(crate) fn is_its_own(&self) -> bool {
+        self.owner == Owner::Origin
     }
 
     /// Empties both caches.

@@ -14,7 +14,7 @@ mod policy;
 mod prove;
 mod tell;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use native::DigestKey;
 use native::message::{Capabilities, Hello, RoleWord, VERSION, Word};
@@ -33,6 +33,9 @@ use tell::Teller;
 /// Handles that a peer may use at least, whatever the limit of the caches.
 const HANDLES_MIN: usize = 1 << 20;
 
+/// Entries of a peer that is away are looked at this often.
+const AGING_PAUSE: Duration = Duration::from_secs(10);
+
 /// Orphans looked at in one step.
 const ORPHANS_STEP: u32 = 4096;
 
@@ -50,7 +53,9 @@ pub(crate) struct Peer {
     pub(crate) role: Role,
     pub(crate) term: u64,
     /// When its stream was lost.
-    pub(crate) lost_at: Option<Instant>,
+    lost_at: Option<Instant>,
+    /// When its entries are looked at next for those that have run out, and from which position on.
+    aging: Option<(Instant, u32)>,
 }
 
 impl Peer {
@@ -74,12 +79,14 @@ impl Peer {
             role: Role::Unknown,
             term: 0,
             lost_at: None,
+            aging: None,
         }
     }
 
     /// A stream to the peer has been opened, and one from it.
     pub(crate) fn open(&mut self, internal: &Internal, random: &mut Random) {
         self.is_open = true;
+        self.aging = None;
         let mut key = [0; 16];
         for (bytes, word) in key.chunks_mut(8).zip([random.next(), random.next()]) {
             bytes.copy_from_slice(&word.to_be_bytes());
@@ -102,6 +109,7 @@ impl Peer {
     pub(crate) fn close(&mut self, now: Instant) {
         if std::mem::take(&mut self.is_open) {
             self.lost_at = Some(now);
+            self.aging = Some((now + AGING_PAUSE, 0));
         }
         self.teller.close();
         self.hearer.close();
@@ -158,14 +166,31 @@ impl Peer {
         }
     }
 
+    /// Whether entries that have run out are to be looked for: from which position on, and how many seconds the
+    /// peer has been away.
+    pub(crate) fn aging(&self, now: Instant) -> Option<(u32, u32)> {
+        let (_, from) = self.aging.filter(|(at, _)| *at <= now)?;
+        let away = now.saturating_duration_since(self.lost_at?).as_secs();
+        Some((from, u32::try_from(away).unwrap_or(u32::MAX)))
+    }
+
+    /// So far they have been looked at; `None`: all of them.
+    pub(crate) fn aged(&mut self, now: Instant, next: Option<u32>) {
+        self.aging = Some(match next {
+            Some(next) => (now, next),
+            None => (now + AGING_PAUSE, 0),
+        });
+    }
+
     /// When something is to be written or done.
     pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         if self.hearer.has_orphans() {
             return Some(now);
         }
-        self.is_open
-            .then(|| self.teller.poll_timeout(now))
-            .flatten()
+        if !self.is_open {
+            return self.aging.map(|(at, _)| at);
+        }
+        self.teller.poll_timeout(now)
     }
 
     /// How far the peer is behind.

@@ -14,6 +14,7 @@ pub mod node;
 pub mod plan;
 pub mod rng;
 pub mod scenario;
+pub mod told;
 pub mod trace;
 pub mod workload;
 pub mod world;

@@ -1,13 +1,13 @@
 //! Hot standby: the peer's entries are in the kernel before they are needed, and belong to whoever forwards.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use engine::api::{ExpectationSync, ExternalMode, InternalMode, LinkSettings};
 use engine::role::RoleCause;
 use engine::{Command, Mode, Role, Settings, Side, StandbySettings};
-use flow::{Flow, FlowFilter, Key};
-use sim::{A, B, Rng, World, check};
+use flow::FlowFilter;
+use sim::told::Told;
+use sim::{A, B, Rng, World};
 
 fn settings() -> Settings {
     Settings {
@@ -65,36 +65,14 @@ fn traffic(world: &mut World, node: usize, steps: usize) {
     world.run_for(Duration::from_secs(1));
 }
 
-/// What a node has: entries that any kernel can make, and children whose master has gone, which stay where they
-/// were made in time.
-struct Told {
-    makeable: Vec<Flow>,
-    all: Vec<Flow>,
-}
-
 fn told(world: &World, node: usize) -> Told {
-    let kernel = &world.nodes[node].kernel;
-    let keys: BTreeSet<Key> = kernel.keys().into_iter().collect();
-    let has_master = |flow: &Flow| {
-        flow.master.is_none_or(|tuple| {
-            keys.contains(&Key {
-                tuple,
-                zone: flow.zone.orig,
-            })
-        })
-    };
-    let all: Vec<Flow> = kernel.flows(world.now()).collect();
-    let makeable: Vec<Flow> = all.iter().copied().filter(has_master).collect();
-    assert!(makeable.len() > 50, "{}", makeable.len());
-    Told { makeable, all }
+    let told = Told::of(&world.nodes[node].kernel, world.now());
+    assert!(told.len() > 50, "{}", told.len());
+    told
 }
 
 fn difference(world: &World, told: &Told, node: usize) -> Option<String> {
-    let found = check::committed(world.nodes[node].kernel.flows(world.now()));
-    let makeable = check::committed(told.makeable.iter().copied());
-    let all = check::committed(told.all.iter().copied());
-    let missing = check::compare(&makeable, &found).words(true, false);
-    missing.or_else(|| check::compare(&all, &found).words(false, true))
+    told.difference(&world.nodes[node].kernel, world.now())
 }
 
 #[test]
@@ -145,7 +123,7 @@ fn a_former_primary_gives_its_entries_to_the_new_one_without_a_gap() {
     assert_eq!(difference(&world, &told_now, A), None);
     assert!(world.nodes[A].flows(Side::Internal).is_empty());
     let own = world.nodes[B].flows(Side::Internal).len();
-    assert_eq!(own, told_now.all.len());
+    assert_eq!(own, told_now.len());
     // And the new one's traffic is followed.
     traffic(&mut world, B, 500);
     let told_now = told(&world, B);

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::Engine;
 use crate::api::{Caches, ClientId, Command, ExternalMode, Mode, Outcome, Scope};
+use crate::external::Owner;
 use crate::kernel::commit::Commit;
 use crate::kernel::dump::Purpose;
 use crate::notice::Notice;
@@ -22,7 +23,7 @@ impl Engine {
                     self.role.follow(Role::Primary, RoleCause::Commit, now);
                 }
                 for external in &mut self.externals {
-                    external.is_taken = true;
+                    external.owner = Owner::ThisNode;
                 }
                 self.start_commit(Some(client), scope)
             }

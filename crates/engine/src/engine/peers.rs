@@ -6,11 +6,19 @@ use super::Engine;
 #[cfg(feature = "damage")]
 use super::Side;
 use crate::api::PeerId;
+use crate::external::Owner;
 use crate::journal::Journal;
 use crate::kernel::inject::Inject;
 use crate::notice::Notice;
 use crate::peer::{News, Peer, role_of};
+use crate::role::Role;
 use crate::snapshot::PeerSnapshot;
+
+/// Entries of a peer that is away looked at in one step.
+const AGE_STEP: u32 = 1024;
+
+/// Timeout of entries whose own was not told, seconds.
+const UNTOLD_TIMEOUT_S: u32 = 600;
 
 /// Changes that may wait for the kernel while entries of peers are taken out.
 const WAITING_MAX: usize = 4096;
@@ -110,8 +118,16 @@ impl Engine {
             News::Role(word, term) => {
                 (it.role, it.term) = (role_of(word), term);
                 self.term = self.term.max(term);
+                if role_of(word) == Role::Primary && term > self.own_term {
+                    // It was promoted after this node: what it tells is its own.
+                    let origin = it.origin;
+                    self.untake(origin);
+                }
             }
-            News::Takeover { term, from: _ } => self.term = self.term.max(term),
+            News::Takeover { term, from } => {
+                self.term = self.term.max(term);
+                self.taken_elsewhere(peer, &from);
+            }
             News::Request => it.prove_now(self.now),
             News::Broken => {
                 self.notices.push_back(Notice::PeerBroken(name()));
@@ -122,6 +138,46 @@ impl Engine {
                 stats,
             }),
         }
+    }
+
+    /// A peer tells the connections of another node as its own from now on.
+    fn taken_elsewhere(&mut self, by: PeerId, from: &str) {
+        if let Some(origin) = self.peer(by).map(|peer| peer.origin) {
+            self.untake(origin);
+        }
+        let peers = self.peers.iter().enumerate();
+        let mut others = peers.filter(|(index, _)| *index != usize::from(by.0));
+        let origin = others.find(|(_, peer)| peer.name == from);
+        if let Some(external) = origin.and_then(|(_, peer)| self.externals.get_mut(peer.origin)) {
+            external.owner = Owner::Another;
+        }
+    }
+
+    /// Takes out what a peer that is away cannot have any more: entries whose timeout has run out since.
+    fn age(&mut self, index: usize) {
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(index) else {
+            return;
+        };
+        let Some(external) = self.externals.get_mut(peer.origin) else {
+            return;
+        };
+        let Some((from, away_s)) = peer.aging(now) else {
+            return;
+        };
+        let end = from
+            .saturating_add(AGE_STEP)
+            .min(external.flows.positions());
+        for id in from..end {
+            let Some(slot) = external.flows.get(id) else {
+                continue;
+            };
+            let timeout_s = slot.value().timeout_s.unwrap_or(UNTOLD_TIMEOUT_S);
+            if timeout_s < away_s {
+                external.flows.remove(id);
+            }
+        }
+        peer.aged(now, (end < external.flows.positions()).then_some(end));
     }
 
     /// Has everybody who follows a cache take note of what happened to it.
@@ -150,6 +206,11 @@ impl Engine {
         for peer in &mut self.peers {
             if let Some(external) = self.externals.get_mut(peer.origin) {
                 peer.handle_timeout(external, waiting < WAITING_MAX);
+            }
+        }
+        for index in 0..self.peers.len() {
+            if waiting < WAITING_MAX {
+                self.age(index);
             }
         }
     }

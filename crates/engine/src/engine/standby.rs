@@ -6,6 +6,7 @@ use syncwire::Change;
 use super::Engine;
 use crate::api::Scope;
 use crate::cache::{Cache, Object, Slot, State};
+use crate::external::Owner;
 use crate::journal::Marks;
 use crate::kernel::batch::BATCH_LEN;
 use crate::kernel::dump::Purpose;
@@ -43,7 +44,7 @@ impl Engine {
             let removed_expectations = std::mem::take(&mut expectations.removed);
             flows.forget();
             expectations.forget();
-            if external.is_taken {
+            if external.is_taken() {
                 continue;
             }
             for key in removed {
@@ -63,7 +64,7 @@ impl Engine {
             return;
         }
         for (other, external) in self.externals.iter_mut().enumerate() {
-            if other == origin || external.is_taken {
+            if other == origin || !external.is_its_own() {
                 continue;
             }
             if let Some(id) = external.flows.find(&key)
@@ -106,7 +107,7 @@ impl Engine {
     }
 
     fn inject_flow(&mut self, origin: usize, id: u32) {
-        let Some(external) = self.externals.get(origin).filter(|e| !e.is_taken) else {
+        let Some(external) = self.externals.get(origin).filter(|e| e.is_its_own()) else {
             return;
         };
         let Some(key) = external.flows.get(id).map(|slot| slot.value().key()) else {
@@ -140,7 +141,7 @@ impl Engine {
     }
 
     fn inject_expectation(&mut self, origin: usize, id: u32) {
-        let external = self.externals.get(origin).filter(|e| !e.is_taken);
+        let external = self.externals.get(origin).filter(|e| e.is_its_own());
         let expected = external
             .and_then(|e| e.expectations.get(id))
             .map(Slot::value);
@@ -167,7 +168,8 @@ impl Engine {
         }
         let ours = self.claim(origin);
         let others = self.externals.iter().enumerate();
-        let mut others = others.filter(|(other, external)| *other != origin && !external.is_taken);
+        let mut others =
+            others.filter(|(other, external)| *other != origin && external.is_its_own());
         others
             .any(|(other, external)| self.claim(other) > ours && external.flows.find(key).is_some())
     }
@@ -184,7 +186,7 @@ impl Engine {
             return;
         }
         for (origin, external) in self.externals.iter_mut().enumerate() {
-            if external.is_taken {
+            if !external.is_its_own() {
                 continue;
             }
             let Some(id) = external.flows.find(key) else {
@@ -207,7 +209,7 @@ impl Engine {
             return false;
         }
         let epoch = self.dump.epoch.max(1);
-        for external in self.externals.iter_mut().filter(|e| !e.is_taken) {
+        for external in self.externals.iter_mut().filter(|e| e.is_its_own()) {
             if let Some(id) = external.flows.find(key)
                 && let Some(slot) = external.flows.get_mut(id)
             {
@@ -274,7 +276,7 @@ impl Engine {
         let now_s = self.now_s();
         let mut next = walk.next;
         let end = walk.next.saturating_add(STEP);
-        while external.is_taken && next < end && self.is_kernel_ready() {
+        while external.is_taken() && next < end && self.is_kernel_ready() {
             let slot = external.flows.get(next);
             next += 1;
             let Some(slot) = slot.filter(|slot| slot.seen != 0) else {
@@ -292,7 +294,7 @@ impl Engine {
                 inject.timeout(&flow);
             }
         }
-        let passed = if external.is_taken { next } else { u32::MAX };
+        let passed = if external.is_taken() { next } else { u32::MAX };
         Some(next_step(walk, passed, &external.flows))
     }
 
@@ -361,14 +363,14 @@ impl Engine {
         let externals = self.externals.iter_mut().enumerate();
         for (_, external) in externals.filter(|(at, _)| !natives.contains(at)) {
             external.clear();
-            external.is_taken = false;
+            external.owner = Owner::Origin;
         }
     }
 
     /// An origin tells its own again.
     pub(super) fn untake(&mut self, origin: usize) {
         if let Some(external) = self.externals.get_mut(origin)
-            && std::mem::take(&mut external.is_taken)
+            && std::mem::replace(&mut external.owner, Owner::Origin) != Owner::Origin
         {
             self.put_back_all();
         }
@@ -383,8 +385,8 @@ impl Engine {
 
     /// This node no longer forwards: whatever the peers tell belongs to them.
     pub(super) fn give_back(&mut self) {
-        for external in &mut self.externals {
-            external.is_taken = false;
+        for external in self.externals.iter_mut().filter(|e| e.is_taken()) {
+            external.owner = Owner::Origin;
         }
         self.standby_mut(|standby| standby.settling = None);
         self.put_back_all();
@@ -402,20 +404,18 @@ impl Engine {
         let mut taken = Vec::new();
         for (origin, external) in self.externals.iter_mut().enumerate() {
             let peer = self.peers.iter().find(|peer| peer.origin == origin);
-            let was_taken = external.is_taken;
-            external.is_taken |= match (peer, chosen) {
+            let is_taken = match (peer, chosen) {
                 // Version 1 knows of one other node, whose turn is over.
                 (None, _) => true,
                 (Some(peer), Some(chosen)) => peer.origin == chosen,
                 // One that forwards keeps what it has, unless there is nobody else to mean.
                 (Some(peer), None) => self.peers.len() == 1 || !peer.forwards(),
             };
-            if external.is_taken
-                && !was_taken
-                && let Some(peer) = peer
-            {
-                taken.push(peer.name.clone());
+            if !is_taken || !external.is_its_own() {
+                continue;
             }
+            external.owner = Owner::ThisNode;
+            taken.extend(peer.map(|peer| peer.name.clone()));
         }
         self.term += 1;
         self.own_term = self.term;

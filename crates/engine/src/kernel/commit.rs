@@ -198,7 +198,7 @@ impl Commit {
                 continue;
             };
             self.cursor.id = id + 1;
-            if !external.is_taken {
+            if !external.is_taken() {
                 self.cursor = Place {
                     origin: self.cursor.origin + 1,
                     id: 0,

@@ -18,11 +18,12 @@ impl Rules {
     /// The entry as it is to be created; `age_s` is the time since the peer last told of it.
     pub(crate) fn for_create(&self, flow: &Flow, age_s: u32) -> Flow {
         let mut flow = *flow;
+        // Told by the reply direction and bits that are not kept.
+        flow.nat = flow.translation();
         // The kernel owns the other bits and refuses or ignores them.
         let kept = Status::SEEN_REPLY | Status::ASSURED | Status::FIXED_TIMEOUT;
         flow.status = Some(flow.status_bits().common(kept) | Status::CONFIRMED);
         flow.timeout_s = Some(self.timeout(flow.timeout_s, age_s));
-        flow.nat = flow.translation();
         flow.reply = None;
         self.set_tcp_flags(&mut flow);
         flow
@@ -135,6 +136,18 @@ mod tests {
         };
         assert_eq!((made.wscale_orig, made.wscale_reply), (Some(7), Some(5)));
         assert_eq!(made.flags_orig, Some(TcpFlags { flags: 1, mask: 1 }));
+    }
+
+    #[test]
+    fn a_translation_told_by_the_reply_direction_is_made() {
+        let mut entry = flow(17);
+        let mut reply = entry.orig.mirrored();
+        let changed = Addrs::new("10.0.0.2".parse().unwrap(), "192.0.2.1".parse().unwrap());
+        reply.addrs = changed.unwrap();
+        entry.reply = Some(reply);
+        entry.status = Some(Status::SRC_NAT | Status::SRC_NAT_DONE);
+        let nat = RULES.for_create(&entry, 0).nat;
+        assert_eq!(nat.src_addr, Some("192.0.2.1".parse().unwrap()));
     }
 
     #[test]
