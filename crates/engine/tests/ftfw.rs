@@ -358,3 +358,22 @@ fn a_malformed_message_out_of_its_place_moves_no_number() {
     let stats = node.engine.snapshot().receive;
     assert_eq!((node.external(), stats.lost, stats.before), (1, 0, 0));
 }
+
+#[test]
+fn a_node_that_is_never_idle_lets_go_of_the_acknowledgements_it_gets() {
+    let mut a = met(FTFW);
+    let (mut acknowledged, mut last) = (0, 0);
+    for n in 0..2000u16 {
+        // Always something to say, so that no timer says that the acknowledgements came.
+        a.event(EventKind::New, 0, &flow(n));
+        let first = a.messages()[0].seq;
+        a.control(ACK, 999 + u32::from(n), first, first);
+        for (from, to) in acks(&mut a) {
+            assert!(last == 0 || from == last + 1, "{from} follows {last}");
+            (acknowledged, last) = (acknowledged + 1, to);
+        }
+    }
+    // Every few hundred, and up to what came then: two nodes do not keep each other busy.
+    assert!((2..=8).contains(&acknowledged), "{acknowledged}");
+    assert!(last > 999 + 1400, "{last}");
+}

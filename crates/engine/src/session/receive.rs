@@ -23,6 +23,9 @@ const RETOLD_MAX: usize = 4096;
 /// Greetings of one handshake have it told again once.
 const RETELL_PAUSE: Duration = Duration::from_secs(1);
 
+/// Acknowledgements that a peer has to keep, at most, for a node that hears nothing else from it.
+const ACKS_KEPT: i64 = 256;
+
 /// What was not acknowledged for so long, while what followed it was, is told again.
 const STRAGGLER: Duration = Duration::from_secs(3);
 
@@ -354,9 +357,10 @@ impl Session {
             _ => {
                 let from = *ftfw.ack_from.get_or_insert(seq);
                 ftfw.window -= 1;
-                // An acknowledgement is never acknowledged at once: with a window of one message two
-                // nodes would do nothing else.
-                if ftfw.window <= 0 && header != Header::Ack {
+                // An acknowledgement is not acknowledged at once: with a window of one message two nodes
+                // would do nothing else. But the peer keeps them, and who is never idle has to say at times
+                // that they came.
+                if ftfw.window <= 0 && (header != Header::Ack || ftfw.window <= -ACKS_KEPT) {
                     ftfw.window = ftfw.ack_window;
                     ftfw.ack_from = None;
                     self.control(Flags::ACK, from, seq);
