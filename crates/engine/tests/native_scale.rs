@@ -78,6 +78,14 @@ fn a_rejoin_costs_what_changed_and_a_proof_next_to_nothing() {
     mesh.settle();
     let bulk = mesh.bytes(0, 1) + mesh.bytes(1, 0);
     let per_flow = bulk as f64 / f64::from(count);
+    let mut version_1 = Vec::new();
+    for n in 0..1000 {
+        let (change, flags) = (syncwire::Change::New, syncwire::Flags::default());
+        let flow = flow(n, TcpState::Established);
+        let options = syncwire::EncodeOptions::default();
+        syncwire::encode::flow(&mut version_1, change, flags, n, &flow, options);
+    }
+    let of_version_1 = per_flow / (version_1.len() as f64 / 1000.0);
 
     mesh.cut(0, 1);
     for n in (0..count).step_by(100) {
@@ -103,13 +111,14 @@ fn a_rejoin_costs_what_changed_and_a_proof_next_to_nothing() {
     let checks = mesh.peer(0, 1).sent.checks - checks;
 
     eprintln!(
-        "{count} flows: bulk {bulk} bytes ({per_flow:.1} a flow) in {bulk_time:?} for both nodes; rejoin with 1 % \
+        "{count} flows: bulk {bulk} bytes ({per_flow:.1} a flow, {of_version_1:.2} of version 1) in {bulk_time:?} for both nodes; rejoin with 1 % \
          changed {rejoin} bytes ({told} in the first second), {:.4} of a bulk; proof {:.2} % of a processor for each \
          node ({checks} checks in {simulated:?})",
         ratio,
         upkeep * 100.0
     );
     assert!(ratio <= 0.1, "{ratio}");
+    assert!(of_version_1 <= 0.45, "{of_version_1}");
     assert_eq!(mesh.peer(1, 0).received.repaired(), 0);
     if !cfg!(debug_assertions) {
         assert!(upkeep <= 0.05, "{upkeep}");

@@ -271,24 +271,34 @@ impl Engine {
 
     /// Gives connections that were taken over the timeouts that they should have, unless traffic has.
     fn settle_timeouts(&mut self, walk: Walk) -> Option<Walk> {
-        let external = self.externals.get(walk.origin)?;
+        let is_native = self.peers.iter().any(|peer| peer.origin == walk.origin);
         let rules = self.rules();
         let now_s = self.now_s();
+        let external = self.externals.get_mut(walk.origin)?;
         let mut next = walk.next;
         let end = walk.next.saturating_add(STEP);
-        while external.is_taken() && next < end && self.is_kernel_ready() {
-            let slot = external.flows.get(next);
+        let kernel_waits = |inject: &Inject| inject.waiting() < BATCH_LEN;
+        while external.is_taken() && next < end && self.inject.as_ref().is_some_and(kernel_waits) {
+            let id = next;
             next += 1;
-            let Some(slot) = slot.filter(|slot| slot.seen != 0) else {
+            let Some(slot) = external.flows.get(id) else {
                 continue;
             };
-            let mut flow = slot.value();
+            let (mut flow, updated_s) = (slot.value(), slot.updated_s);
+            let is_in_kernel = slot.seen != 0;
+            if !is_native {
+                // A peer of version 1 does not say what it still has.
+                external.flows.remove(id);
+            }
+            if !is_in_kernel {
+                continue;
+            }
             let own = living(&self.internal.flows, &flow.key());
             let own = own.and_then(|id| self.internal.flows.get(id));
             if own.is_some_and(|own| own.is_heard) {
                 continue;
             }
-            let age_s = now_s.saturating_sub(slot.updated_s);
+            let age_s = now_s.saturating_sub(updated_s);
             flow.timeout_s = Some(rules.timeout(flow.timeout_s, age_s));
             if let Some(inject) = &mut self.inject {
                 inject.timeout(&flow);
