@@ -43,6 +43,9 @@ use control::Request;
 use cli::{Call, Invocation, Verb};
 use log::{Level, complain};
 
+// What is installed holds no deliberate faults.
+const _: () = assert!(cfg!(debug_assertions) || !engine::fault::CAN_BE_PLANTED);
+
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let program = arguments

@@ -70,10 +70,12 @@ impl Internal {
         }
     }
 
-    /// A session refers to this entry no more because the peer has been told of it.
+    /// A session refers to this entry no more because the peer has been told of it. What a reading has found since
+    /// it was sent is still to be told.
     pub(crate) fn told(&mut self, entry: Entry) {
         if let Some(slot) = self.slot(entry)
             && *slot.holders <= 1
+            && *slot.untold != Untold::UntilSent
         {
             *slot.untold = Untold::No;
         }

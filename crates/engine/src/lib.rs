@@ -16,6 +16,7 @@ mod cache;
 mod early;
 mod engine;
 mod external;
+pub mod fault;
 mod internal;
 mod journal;
 mod kernel;

@@ -168,6 +168,18 @@ impl Queues {
         count
     }
 
+    /// Takes the control messages with these flags out of both queues.
+    pub(crate) fn drop_controls(&mut self, which: Flags) {
+        let matching = |(id, node): (usize, &Node)| match node.element {
+            Element::Control { flags, .. } if flags.intersects(which) => Some(id as u32),
+            _ => None,
+        };
+        let ids: Vec<u32> = self.nodes.iter().filter_map(matching).collect();
+        for id in ids {
+            self.take(id);
+        }
+    }
+
     /// The element of the resend queue behind `after`, for listings.
     pub(crate) fn resend_elements(&self) -> impl Iterator<Item = (Element, u32)> + '_ {
         let mut id = self.resend.head;

@@ -14,6 +14,7 @@ use syncwire::{Change, EncodeOptions, Flags, Pushed, encode};
 
 use crate::api::{InternalMode, LinkId, Mode, Settings};
 use crate::cache::State;
+use crate::fault::{Fault, is_planted};
 use crate::internal::{Internal, Told};
 use crate::lag::Lag;
 use crate::links::Links;
@@ -293,6 +294,7 @@ impl Session {
         };
         match pending {
             Some((from, to)) => self.control(Flags::ACK, from, to),
+            None if is_planted(Fault::Silent) => {}
             None => self.control(Flags::ALIVE, 0, 0),
         }
         self.alive_at = Some(now + ALIVE);
@@ -373,7 +375,10 @@ impl Session {
         within && self.queues.is_consistent()
     }
 
-    fn control(&mut self, flags: Flags, from: u32, to: u32) {
+    fn control(&mut self, flags: Flags, from: u32, mut to: u32) {
+        if flags == Flags::ACK && is_planted(Fault::AckOffByOne) {
+            to = to.wrapping_add(1);
+        }
         self.queues
             .push(Queue::Send, Element::Control { flags, from, to }, 0);
     }
@@ -420,13 +425,14 @@ impl Session {
             }
         }
         self.queues.pop(Queue::Send);
-        if self.is_kept(element) {
+        if self.is_kept(internal, element) {
             if let Element::Entry(entry) = element {
                 internal.sent(entry);
                 self.tells_change = true;
             }
             self.keep(internal, element, seq);
         } else if let Element::Entry(entry) = element {
+            internal.sent(entry);
             internal.told(entry);
         }
         pushed
@@ -466,7 +472,12 @@ impl Session {
         flags
     }
 
-    fn is_kept(&self, element: Element) -> bool {
+    fn is_kept(&self, internal: &Internal, element: Element) -> bool {
+        if let (Element::Entry(entry), true) = (element, is_planted(Fault::DeletionNotKept))
+            && let Some(Told::Flow(State::Dead, _)) = internal.tell(entry)
+        {
+            return false;
+        }
         let alive = matches!(
             element,
             Element::Control {
@@ -487,7 +498,9 @@ impl Session {
             let Some((oldest, forgotten)) = self.queues.pop(Queue::Resend) else {
                 break;
             };
-            ftfw.forgotten = Some(forgotten);
+            if !is_planted(Fault::OverflowNotHealed) {
+                ftfw.forgotten = Some(forgotten);
+            }
             match oldest {
                 Element::Entry(entry) => internal.release(entry),
                 Element::Control { flags, .. } if flags.intersects(REQUESTS) => {

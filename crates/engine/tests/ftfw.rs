@@ -167,6 +167,46 @@ fn an_ended_entry_stays_until_its_end_is_acknowledged() {
 }
 
 #[test]
+fn what_was_acknowledged_to_a_peer_before_it_started_again_is_not_told_to_it_after() {
+    let mut node = met(FTFW);
+    for n in 0..300 {
+        node.data(Change::New, 0, 999 + u32::from(n), n);
+    }
+    let sent = node.messages();
+    let ack = sent.iter().find(|m| m.flags & ACK != 0);
+    let ack = ack.expect("a full window is acknowledged").seq;
+    // It starts again behind where it was, and misses what it was told before.
+    node.wait(Duration::from_secs(1));
+    node.messages();
+    node.control(RESYNC | HELLO | HELLO_BACK, 900, 0, 0);
+    node.messages();
+    node.control(NACK, 901, ack, ack);
+    assert_eq!(acks(&mut node), []);
+}
+
+/// A node that starts again counts from its clock, and may be behind where it was.
+#[test]
+fn an_acknowledgement_of_what_was_never_sent_is_one_of_an_earlier_life() {
+    let mut node = met(FTFW);
+    node.event(EventKind::New, 0, &flow(1));
+    let sent = node.messages();
+    let seq = sent.last().expect("the entry is told").seq;
+    node.event(EventKind::Destroy, 0, &flow(1));
+    let end = node.messages();
+    let end = end.last().expect("its end is told").seq;
+    node.control(ACK, 999, seq, end + 20);
+    // The end is still there to be asked for.
+    node.control(NACK, 1000, end, end);
+    let again = node.messages();
+    assert!(again.iter().any(|m| m.kind == Kind::Flow(Change::Delete)));
+    node.control(ACK, 1001, seq, again.last().expect("sent again").seq);
+    assert_eq!(
+        node.engine.snapshot().resend_queue.map(|queue| queue.len),
+        Some(0)
+    );
+}
+
+#[test]
 fn a_full_resend_queue_keeps_the_newest_and_a_late_request_is_answered_with_everything() {
     let mut node = met(Mode::Ftfw {
         resend_queue_len: 4,

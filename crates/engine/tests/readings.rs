@@ -234,3 +234,32 @@ fn a_full_memory_of_injected_entries_takes_no_more() {
     read(&mut node, &[flow(1), flow(2), flow(3)]);
     assert_eq!(node.internal(), 1);
 }
+
+/// An overrun tells of an entry in part, the table in whole; what was under way meanwhile is no news of the rest.
+#[test]
+fn what_a_reading_finds_while_an_older_state_is_acknowledged_is_still_told() {
+    let mut node = Node::new(settings(common::FTFW));
+    show(&mut node, &[]);
+    node.control(0x10 | 0x40, 998, 0, 0);
+    let whole = flow(1);
+    let part = Flow {
+        proto: flow::ProtoInfo::None,
+        mark: Some(7),
+        ..whole
+    };
+    node.event(EventKind::Update, 0, &part);
+    let sent = node.messages();
+    let seq = sent.last().expect("it is told").seq;
+    node.engine.handle_overrun(node.now);
+    read(&mut node, &[whole]);
+    node.control(0x08, 999, seq, seq);
+    node.messages();
+    node.kernel.clear();
+    node.wait(Duration::from_secs(31));
+    show(&mut node, &[whole]);
+    let told = node.messages();
+    assert!(
+        told.iter().any(|m| matches!(m.kind, Kind::Flow(_))),
+        "{told:?}"
+    );
+}

@@ -23,6 +23,8 @@ const TURNS: usize = 200_000;
 struct Pair {
     nodes: [Node; 2],
     traffic: [Workload; 2],
+    /// Decides what traffic comes.
+    rng: Rng,
     /// Datagrams to each node.
     wire: [VecDeque<Vec<u8>>; 2],
     now: Instant,
@@ -42,10 +44,11 @@ impl Pair {
             node.start(now, 1000 + index);
             node
         });
-        let traffic = [1, 2].map(|number| Workload::new(rng.fork(), number, 32));
+        let traffic = [1, 2].map(|number| Workload::new(number, 32));
         Self {
             nodes,
             traffic,
+            rng,
             wire: [VecDeque::new(), VecDeque::new()],
             now,
         }
@@ -114,7 +117,10 @@ impl Pair {
         let to = usize::from(which & 1);
         let wire = &mut self.wire[to];
         match what % 9 {
-            0 => self.traffic[to].step(&mut self.nodes[to].kernel, self.now),
+            0 => {
+                let seed = self.rng.bits();
+                self.traffic[to].step(seed, &mut self.nodes[to].kernel, self.now);
+            }
             1 => self.deliver(),
             2 => self.now += Duration::from_millis(u64::from(how)),
             3 => {

@@ -8,17 +8,22 @@ use flow::{Expectation, Flow, Key, Tuple};
 use crate::image;
 
 /// Where two places differ.
-#[derive(Debug, Default)]
-pub struct Difference {
+#[derive(Debug)]
+pub struct Difference<K> {
     /// Only in the first.
-    pub missing: Vec<String>,
+    pub missing: Vec<K>,
     /// Only in the second.
-    pub stale: Vec<String>,
+    pub stale: Vec<K>,
     /// In both, but not the same.
     pub changed: Vec<String>,
 }
 
-impl Difference {
+impl<K: Debug> Difference<K> {
+    /// Forgets about those of which something else is known.
+    pub fn forgive_stale(&mut self, known: impl Fn(&K) -> bool) {
+        self.stale.retain(|key| !known(key));
+    }
+
     /// What of it is not excused, in words.
     #[must_use]
     pub fn words(&self, missing: bool, stale: bool) -> Option<String> {
@@ -28,12 +33,15 @@ impl Difference {
                 words += &format!("{} {what}, the first: {first}; ", list.len());
             }
         };
+        let words_of =
+            |keys: &[K]| -> Vec<String> { keys.iter().map(|key| format!("{key:?}")).collect() };
+        let (lacking, gone) = (words_of(&self.missing), words_of(&self.stale));
         if missing {
-            tell("missing", &self.missing);
+            tell("missing", &lacking);
             tell("different", &self.changed);
         }
         if stale {
-            tell("stale", &self.stale);
+            tell("stale", &gone);
         }
         (!words.is_empty()).then_some(words)
     }
@@ -73,14 +81,18 @@ pub fn expectations(
 
 /// Compares what should be with what is.
 #[must_use]
-pub fn compare<K: Ord + Debug, V: PartialEq + Debug>(
+pub fn compare<K: Clone + Ord + Debug, V: PartialEq + Debug>(
     expected: &Images<K, V>,
     found: &Images<K, V>,
-) -> Difference {
-    let mut difference = Difference::default();
+) -> Difference<K> {
+    let mut difference = Difference {
+        missing: Vec::new(),
+        stale: Vec::new(),
+        changed: Vec::new(),
+    };
     for (key, value) in expected {
         match found.get(key) {
-            None => difference.missing.push(format!("{key:?}")),
+            None => difference.missing.push(key.clone()),
             Some(other) if other != value => {
                 difference
                     .changed
@@ -90,7 +102,7 @@ pub fn compare<K: Ord + Debug, V: PartialEq + Debug>(
         }
     }
     let stale = found.iter().filter(|(key, _)| !expected.contains_key(key));
-    difference.stale = stale.map(|(key, _)| format!("{key:?}")).collect();
+    difference.stale = stale.map(|(key, _)| key.clone()).collect();
     difference
 }
 
@@ -114,8 +126,8 @@ mod tests {
         let expected = Images::from([(1, 'a'), (2, 'b')]);
         let found = Images::from([(2, 'c'), (3, 'd')]);
         let difference = compare(&expected, &found);
-        assert_eq!(difference.missing, ["1"]);
-        assert_eq!(difference.stale, ["3"]);
+        assert_eq!(difference.missing, [1]);
+        assert_eq!(difference.stale, [3]);
         assert_eq!(difference.changed, ["2: expected 'b', found 'c'"]);
         assert_eq!(difference.words(false, false), None);
         assert!(difference.words(true, false).is_some());

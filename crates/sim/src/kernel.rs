@@ -7,7 +7,7 @@
 mod events;
 mod request;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use ctnetlink::EventKind;
@@ -24,11 +24,14 @@ pub(crate) mod errno {
     pub(crate) const EOPNOTSUPP: i32 = 95;
 }
 
-/// Helpers whose modules are loaded.
+/// Helpers whose modules are loaded where all are.
 pub const HELPERS: [&[u8]; 3] = [b"ftp", b"sip", b"tftp"];
 
 /// The longest that an expectation of these helpers lives.
 const EXPECTATION_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// The end of an entry that raises no events is noticed within this time.
+const UNHEARD: Duration = Duration::from_secs(35);
 
 /// The port id of events that packets cause.
 pub const PACKETS: u32 = 0;
@@ -43,6 +46,17 @@ pub(crate) type ExpectationKey = (Tuple, Tuple, u16);
 pub(crate) struct Entry {
     flow: Flow,
     expires: Instant,
+    /// It was made while nobody listened, and raises no events.
+    deaf: bool,
+}
+
+/// The end of an entry.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    key: Key,
+    at: Instant,
+    /// No event told of it.
+    deaf: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -64,7 +78,13 @@ pub struct SimKernel {
     events: Option<Socket>,
     sockets: BTreeMap<u32, Socket>,
     /// Every key that was ever in the table.
-    history: std::collections::BTreeSet<Key>,
+    history: HashSet<Key>,
+    /// What ended, in order.
+    ends: Vec<End>,
+    /// Helpers whose modules are loaded.
+    pub helpers: &'static [&'static [u8]],
+    /// `nf_conntrack_events` is at its default of 2: what is made while nobody listens is deaf for ever.
+    pub events_on_demand: bool,
 }
 
 impl SimKernel {
@@ -79,7 +99,10 @@ impl SimKernel {
             table_max,
             events: None,
             sockets: BTreeMap::new(),
-            history: std::collections::BTreeSet::new(),
+            history: HashSet::new(),
+            ends: Vec::new(),
+            helpers: &HELPERS,
+            events_on_demand: false,
         }
     }
 
@@ -123,6 +146,27 @@ impl SimKernel {
     #[must_use]
     pub fn ever_had(&self, key: &Key) -> bool {
         self.history.contains(key)
+    }
+
+    /// Whether an entry with this key ended without an event, and so lately that nobody can know.
+    #[must_use]
+    pub fn ended_unheard(&self, key: &Key, now: Instant) -> bool {
+        let since = now.checked_sub(UNHEARD);
+        since.is_some_and(|since| {
+            self.ends_since(since)
+                .any(|end| end.deaf && end.key == *key)
+        })
+    }
+
+    /// Whether an entry with this key has ended since.
+    #[must_use]
+    pub fn ended_since(&self, key: &Key, since: Instant) -> bool {
+        self.ends_since(since).any(|end| end.key == *key)
+    }
+
+    fn ends_since(&self, since: Instant) -> impl Iterator<Item = &End> {
+        let ends = self.ends.iter().rev();
+        ends.take_while(move |end| end.at >= since)
     }
 
     /// When the next entry runs out.
@@ -178,7 +222,12 @@ impl SimKernel {
         let expires = now + timeout;
         self.replies
             .insert((flow.reply_direction(), flow.zone.reply), key);
-        let entry = Entry { flow, expires };
+        let deaf = self.events_on_demand && !self.is_heard();
+        let entry = Entry {
+            flow,
+            expires,
+            deaf,
+        };
         self.history.insert(key);
         self.tell_flow(EventKind::New, &entry.shown(now), cause);
         self.flows.insert(key, entry);
@@ -205,8 +254,10 @@ impl SimKernel {
             entry.expires = now + Duration::from_secs(flow.timeout_s.unwrap_or(0).into());
         }
         entry.flow = flow;
-        let shown = entry.shown(now);
-        self.tell_flow(EventKind::Update, &changes(&before, &shown), cause);
+        let (shown, deaf) = (entry.shown(now), entry.deaf);
+        if !deaf {
+            self.tell_flow(EventKind::Update, &changes(&before, &shown), cause);
+        }
         true
     }
 
@@ -239,7 +290,14 @@ impl SimKernel {
         if let ProtoInfo::Tcp(_) = flow.proto {
             last.proto = flow.proto;
         }
-        self.tell_flow(EventKind::Destroy, &last, cause);
+        self.ends.push(End {
+            key: *key,
+            at: now,
+            deaf: entry.deaf,
+        });
+        if !entry.deaf {
+            self.tell_flow(EventKind::Destroy, &last, cause);
+        }
         true
     }
 

@@ -69,12 +69,12 @@ impl Mesh {
                 let kernel = SimKernel::new(100_000);
                 Member {
                     node: Node::new(index as u32, settings, kernel, rng.fork()),
-                    traffic: Workload::new(rng.fork(), index as u8 + 1, size),
+                    traffic: Workload::new(index as u8 + 1, size),
                     transport: None,
                 }
             })
             .collect();
-        let mut link = || SimLink::new(rng.fork());
+        let mut link = || SimLink::new(rng.fork(), true);
         let links = (0..count)
             .map(|_| (0..count).map(|_| link()).collect())
             .collect();
@@ -144,7 +144,8 @@ impl Mesh {
     /// One thing happens in a node's traffic.
     pub fn traffic_step(&mut self, index: usize) {
         let member = &mut self.members[index];
-        member.traffic.step(&mut member.node.kernel, self.now);
+        let seed = self.rng.bits();
+        member.traffic.step(seed, &mut member.node.kernel, self.now);
     }
 
     /// Lets what has run out in the kernels go.
@@ -232,9 +233,9 @@ impl Mesh {
     fn deliver(&mut self) {
         for from in 0..self.members.len() {
             for to in 0..self.members.len() {
-                while let Some(bytes) = self.links[from][to].receive(self.now) {
+                while let Some(datagram) = self.links[from][to].receive(self.now) {
                     if let Some(transport) = &mut self.members[to].transport {
-                        let datagram = bytes.as_slice().into();
+                        let datagram = datagram.bytes.as_slice().into();
                         transport.handle_datagram(self.now, address(from), None, None, datagram);
                     }
                 }
@@ -251,6 +252,7 @@ impl Mesh {
 
     /// Puts what a node's transport wants sent onto the links.
     fn send(&mut self, index: usize) {
+        let life = self.members[index].node.life;
         let Some(transport) = &mut self.members[index].transport else {
             return;
         };
@@ -259,7 +261,7 @@ impl Mesh {
             let to = usize::from(transmit.to.port() - PORT);
             let len = transmit.segment_len.unwrap_or(buffer.len()).max(1);
             for datagram in buffer.chunks(len) {
-                self.links[index][to].send(self.now, datagram);
+                self.links[index][to].send(self.now, datagram, life);
             }
             buffer.clear();
         }

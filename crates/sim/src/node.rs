@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use engine::snapshot::ExternalStats;
 use engine::{
     ClientId, Command, Engine, KernelSocket, LinkId, Origins, Output, PeerId, Settings, Side,
     Snapshot, Start,
@@ -10,6 +11,7 @@ use engine::{
 use flow::{Expectation, Flow};
 
 use crate::kernel::Received;
+use crate::link::Datagram;
 use crate::{Rng, SimKernel};
 
 /// Datagrams read before the outputs are carried out.
@@ -25,6 +27,9 @@ const SOCKETS: [KernelSocket; 5] = [
     KernelSocket::Inject,
     KernelSocket::Flush,
 ];
+
+/// Datagrams that wait in the sockets of a process that does not run.
+const INBOX_MAX: usize = 512;
 
 /// How a node's sockets are, and how fast it reads them.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +53,16 @@ pub struct Node {
     pub reading_ms: u64,
     /// What was written to the streams to peers and not taken yet.
     pub streams: Vec<(PeerId, Vec<u8>)>,
+    /// How often the engine was started.
+    pub life: u32,
+    /// What was handed to engines: events, answers, datagrams, commands, timeouts.
+    pub inputs: u64,
+    /// When it last said something to a peer, or was started.
+    pub spoke_at: Option<Instant>,
     engine: Option<Engine>,
+    /// The process does not run until then.
+    frozen_until: Option<Instant>,
+    inbox: Vec<(LinkId, usize, Datagram)>,
     index: u32,
     events_at: Option<Instant>,
     dump_at: Option<Instant>,
@@ -70,7 +84,12 @@ impl Node {
             },
             reading_ms: 2,
             streams: Vec::new(),
+            life: 0,
+            inputs: 0,
+            spoke_at: None,
             engine: None,
+            frozen_until: None,
+            inbox: Vec::new(),
             index,
             events_at: None,
             dump_at: None,
@@ -110,6 +129,8 @@ impl Node {
         let mut engine = Engine::new(self.settings.clone(), start);
         engine.begin(now);
         self.engine = Some(engine);
+        self.life += 1;
+        self.spoke_at = Some(now);
     }
 
     /// Kills the engine; whoever waits for a command waits no more.
@@ -117,6 +138,8 @@ impl Node {
         self.engine = None;
         self.kernel.close_all();
         self.streams.clear();
+        self.frozen_until = None;
+        self.inbox.clear();
         (self.events_at, self.dump_at) = (None, None);
         self.pending.clear();
     }
@@ -125,6 +148,7 @@ impl Node {
     pub fn command(&mut self, now: Instant, command: Command) {
         if let Some(engine) = &mut self.engine {
             engine.handle_command(now, ClientId(self.next_client), command);
+            self.inputs += 1;
             self.pending.insert(self.next_client);
             self.next_client += 1;
         }
@@ -136,10 +160,44 @@ impl Node {
         self.pending.len()
     }
 
+    /// Stops the process until then. Its kernel goes on, and keeps what it can for it.
+    pub fn freeze(&mut self, until: Instant) {
+        if self.engine.is_some() {
+            self.frozen_until = self.frozen_until.max(Some(until));
+        }
+    }
+
+    /// Whether the process is stopped.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.frozen_until.is_some()
+    }
+
+    /// A datagram arrives for a process that does not run. Returns whether there was room for it.
+    pub fn keep(&mut self, link: LinkId, from: usize, datagram: Datagram) -> bool {
+        let fits = self.inbox.len() < INBOX_MAX;
+        if fits {
+            self.inbox.push((link, from, datagram));
+        }
+        fits
+    }
+
+    /// Lets a stopped process go on when its time has come; what arrived meanwhile.
+    pub fn thaw(&mut self, now: Instant) -> Vec<(LinkId, usize, Datagram)> {
+        match self.frozen_until.take_if(|until| *until <= now) {
+            Some(_) => {
+                self.spoke_at = Some(now);
+                std::mem::take(&mut self.inbox)
+            }
+            None => Vec::new(),
+        }
+    }
+
     /// Hands over a datagram of the peer.
     pub fn receive(&mut self, now: Instant, link: LinkId, bytes: &[u8]) {
         if let Some(engine) = &mut self.engine {
             engine.handle_datagram(now, link, bytes);
+            self.inputs += 1;
         }
     }
 
@@ -147,6 +205,9 @@ impl Node {
     #[must_use]
     pub fn next_act(&self) -> Option<Instant> {
         let engine = self.engine.as_ref()?;
+        if self.frozen_until.is_some() {
+            return self.frozen_until;
+        }
         [engine.poll_timeout(), self.events_at, self.dump_at]
             .into_iter()
             .flatten()
@@ -155,6 +216,9 @@ impl Node {
 
     /// Reads what waits, lets time pass, and carries out what the engine wants; datagrams go to `send`.
     pub fn act(&mut self, now: Instant, send: &mut dyn FnMut(LinkId, &[u8])) {
+        if self.is_frozen() {
+            return;
+        }
         if self.events_at.is_some_and(|at| at <= now) {
             self.events_at = None;
             self.read_events(now);
@@ -167,6 +231,7 @@ impl Node {
             && engine.poll_timeout().is_some_and(|at| at <= now)
         {
             engine.handle_timeout(now);
+            self.inputs += 1;
         }
         self.carry_out(now, send);
         self.plan_reading(now);
@@ -179,6 +244,17 @@ impl Node {
             .as_ref()
             .map(Engine::snapshot)
             .unwrap_or_default()
+    }
+
+    /// How often the external cache has changed; `None` if there is none.
+    #[must_use]
+    pub fn external_changes(&self) -> Option<u64> {
+        match self.engine.as_ref()?.snapshot().external {
+            Some(ExternalStats::Cache(stats)) => {
+                Some(stats.created + stats.updated + stats.destroyed)
+            }
+            _ => None,
+        }
     }
 
     /// Connections of a cache.
@@ -222,6 +298,7 @@ impl Node {
                 Received::Overrun => engine.handle_overrun(now),
                 Received::Empty => break,
             }
+            self.inputs += 1;
         }
     }
 
@@ -236,6 +313,7 @@ impl Node {
                 Received::Overrun => engine.handle_kernel_overrun(now, socket),
                 Received::Empty => break,
             }
+            self.inputs += 1;
         }
     }
 
@@ -245,9 +323,12 @@ impl Node {
                 return;
             };
             match output {
-                Output::Transmit { link, bytes } => send(link, bytes),
                 Output::Stream { peer, bytes } => self.streams.push((peer, bytes.to_vec())),
                 Output::ClosePeer(peer) => panic!("{peer:?} said what makes no sense"),
+                Output::Transmit { link, bytes } => {
+                    self.spoke_at = Some(now);
+                    send(link, bytes);
+                }
                 Output::Kernel { socket, bytes } => {
                     let batch = bytes.to_vec();
                     self.kernel.execute(now, self.port_id(socket), &batch);

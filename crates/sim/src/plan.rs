@@ -20,15 +20,23 @@ pub enum ModeName {
 }
 
 impl ModeName {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Ftfw, Self::Notrack, Self::Alarm];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ftfw => "ftfw",
+            Self::Notrack => "notrack",
+            Self::Alarm => "alarm",
+        }
+    }
+
     /// The mode with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "ftfw" => Some(Self::Ftfw),
-            "notrack" => Some(Self::Notrack),
-            "alarm" => Some(Self::Alarm),
-            _ => None,
-        }
+        Self::ALL.into_iter().find(|mode| mode.name() == name)
     }
 }
 
@@ -57,8 +65,20 @@ pub struct Plan {
     pub commands: bool,
     /// Whether datagrams arrive that nobody should have sent.
     pub garbage: bool,
-    /// Whether an engine sometimes does not read its events for long.
+    /// Whether an engine sometimes does not read its events for long, or does not run at all.
     pub stalls: bool,
+    /// Seconds since 1970 when the run begins: sequence numbers begin there, and wrap.
+    pub epoch_s: u32,
+    /// Whether clocks jump while an engine is dead.
+    pub clock_jumps: bool,
+    /// Whether links notice spoilt datagrams.
+    pub checksum: bool,
+    /// Whether entries made while an engine is dead raise no events.
+    pub deaf_entries: bool,
+    /// Whether B's kernel lacks the helpers.
+    pub helpers_missing: bool,
+    /// The caches have no room for all entries.
+    pub tight: bool,
 }
 
 impl Plan {
@@ -74,11 +94,17 @@ impl Plan {
         let mode = mode.unwrap_or(drawn);
         let size = *rng.pick(&[10, 40, 150]);
         let sizes = [size, if rng.chance(300) { size / 2 } else { 0 }];
-        let settings = settings(rng, mode, sizes);
+        let mut settings = settings(rng, mode, sizes);
         // Where entries go straight into the peer's kernel, they would come back from there.
         let one_way = settings.external == ExternalMode::Inject;
         // And without an internal cache nothing makes good for lost events.
         let deep = one_way || settings.internal == InternalMode::Bypass;
+        let tight = !deep && rng.chance(50);
+        if tight {
+            settings.cache_limit = size / 2 + 1;
+        }
+        let severity = rng.below(4);
+        let crashes = rng.chance(300) && !one_way;
         Self {
             mode,
             settings,
@@ -90,12 +116,22 @@ impl Plan {
                 *rng.pick(&[20, 4096, 4096])
             },
             steps: rng.between(200, 1000),
-            severity: rng.below(4),
-            crashes: rng.chance(300) && !one_way,
+            severity,
+            crashes,
             gentle_restarts: rng.chance(700),
             commands: rng.chance(500) && !one_way,
             garbage: rng.chance(300),
             stalls: rng.chance(300) && !deep,
+            epoch_s: if rng.chance(100) {
+                u32::MAX - rng.below(2000) as u32
+            } else {
+                1_800_000_000
+            },
+            clock_jumps: crashes && rng.chance(300),
+            checksum: severity == 0 || !rng.chance(100),
+            deaf_entries: crashes && !deep && rng.chance(300),
+            helpers_missing: !one_way && rng.chance(100),
+            tight,
         }
     }
 }

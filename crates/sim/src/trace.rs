@@ -1,8 +1,24 @@
-//! Messages in words.
+//! What happens, in words.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use syncwire::{Body, Carrier, Change, RawMessage, Split, split};
+
+thread_local! {
+    static STEP: Cell<u32> = const { Cell::new(0) };
+}
+
+/// The run of this thread is in this step now.
+pub(crate) fn enter_step(step: u32) {
+    STEP.set(step);
+}
+
+/// The step in which the run of this thread is, or was when it ended.
+#[must_use]
+pub fn step() -> u32 {
+    STEP.get()
+}
 
 /// Prints the messages of a datagram.
 pub fn datagram(at: Duration, from: &str, mut bytes: &[u8]) {

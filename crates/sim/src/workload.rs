@@ -12,7 +12,7 @@ use crate::kernel::{OTHER_TOOL, PACKETS};
 use crate::{Rng, SimKernel};
 
 /// What kind of traffic a node sees.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Workload {
     rng: Rng,
     /// Tells the addresses of the nodes apart.
@@ -34,12 +34,14 @@ const STATES: [TcpState; 7] = [
 impl Workload {
     /// Traffic between addresses of this node.
     #[must_use]
-    pub fn new(rng: Rng, node: u8, size: usize) -> Self {
+    pub fn new(node: u8, size: usize) -> Self {
+        let rng = Rng::new(0);
         Self { rng, node, size }
     }
 
-    /// One thing happens.
-    pub fn step(&mut self, kernel: &mut SimKernel, now: Instant) {
+    /// One thing happens, which this number decides.
+    pub fn step(&mut self, seed: u64, kernel: &mut SimKernel, now: Instant) {
+        self.rng = Rng::new(seed);
         let full = kernel.len() * 500 / self.size.max(1);
         match self.rng.below(1000) as usize {
             n if n < 650usize.saturating_sub(full) => self.create(kernel, now),

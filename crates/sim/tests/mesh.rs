@@ -105,6 +105,7 @@ fn troubled(seed: u64, trouble: &mut Trouble) {
                 duplication: *rng.pick(&[0, 50]),
                 jitter_ms: *rng.pick(&[0, 2, 20]),
                 partitioned: false,
+                ..Faults::default()
             }),
             1 | 2 if a != b => {
                 trouble.partitions += 1;

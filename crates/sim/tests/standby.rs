@@ -7,6 +7,7 @@ use engine::role::RoleCause;
 use engine::{Command, Mode, Role, Settings, Side, StandbySettings};
 use flow::FlowFilter;
 use sim::told::Told;
+use sim::world::Outfit;
 use sim::{A, B, Rng, World};
 
 fn settings() -> Settings {
@@ -46,7 +47,14 @@ fn become_role(world: &mut World, node: usize, role: Role) {
 /// A pair of which the first forwards, after some traffic.
 fn pair(seed: u64) -> World {
     let mut rng = Rng::new(seed);
-    let mut world = World::new(&mut rng, &settings(), 100_000, [300, 0]);
+    let outfit = Outfit {
+        settings: settings(),
+        table_max: 100_000,
+        sizes: vec![300, 0],
+        epoch_s: 1_800_000_000,
+        checksum: true,
+    };
+    let mut world = World::new(&mut rng, &outfit);
     world.start(A);
     world.start(B);
     become_role(&mut world, A, Role::Primary);
@@ -57,7 +65,7 @@ fn pair(seed: u64) -> World {
 
 fn traffic(world: &mut World, node: usize, steps: usize) {
     for step in 0..steps {
-        world.traffic_step(node);
+        world.traffic_step(node, step as u64);
         if step % 8 == 0 {
             world.run_for(Duration::from_millis(2));
         }

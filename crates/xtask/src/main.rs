@@ -1,6 +1,6 @@
 //! The project's commands: `cargo xtask help` lists them.
 //!
-//! In reading order: [`tools`] (programs that must be there), [`stage`] (steps with their time), [`mod@test`], [`fuzz`], [`man`],
+//! In reading order: [`tools`] (programs that must be there), [`stage`] (steps with their time), [`mod@test`], [`fuzz`], [`sim`], [`man`],
 //! [`package`], [`book`], [`reference`], [`screens`], [`mod@bench`], [`instructions`] (what an event may cost), [`demo`], [`story`] (how the demo speaks).
 
 mod bench;
@@ -14,6 +14,7 @@ mod man;
 mod package;
 mod reference;
 mod screens;
+mod sim;
 mod stage;
 mod story;
 mod test;
@@ -61,6 +62,12 @@ cargo xtask bench --instructions | --renew-instructions
 cargo xtask failovers [--rounds N]
     N failovers and fail-backs (20 if not told) with keepalived under TCP, UDP and translated load with flapping cables, of this daemon and
     of the original with its script. Prints how long connections stood still, and which were lost.
+
+cargo xtask sim [--seeds A..B | --minutes M] [--mode ftfw|notrack|alarm]
+cargo xtask sim --seed N [--mode MODE] [--keep ACTS]
+    Runs the core under simulated kernels, links, clocks and processes, on all processors; what is promised is in
+    docs/guarantees.md. A failure tells seed and step and is made smaller; --seed repeats one run and tells what happens.
+    --fault NAME plants a deliberate fault first; `cargo xtask sim --help` tells more.
 
 cargo xtask man
     Writes the manual pages, from docs/man into the target folder; read one with `man -l target/man/conntrack.8`.
@@ -122,6 +129,7 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         ["reference"] => reference::run(),
         ["screens"] => screens::run(),
         ["root"] => package::root::run(),
+        ["sim", options @ ..] => sim::run(options),
         ["test"] => test::run(None),
         ["test", filter] if !filter.starts_with('-') => test::run(Some(filter)),
         [] | ["help" | "--help" | "-h"] => {

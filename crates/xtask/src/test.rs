@@ -14,14 +14,12 @@ use crate::stage::Stages;
 use crate::tools::{
     cargo, ensure_cargo_tool, ensure_tools, is_root, run as run_command, target, workspace,
 };
-use crate::{book, fuzz, instructions, package};
+use crate::{book, fuzz, instructions, package, sim};
 
 /// Room for two tables of a million entries in namespaces, and for what else is going on.
 const TABLE_ENTRIES: u64 = 4_000_000;
-/// What is built as it would be installed; the simulator for its speed, and what instructions are counted of.
-const BINARIES: [&str; 5] = ["conntrackd", "conntrack", "top", "sim", "micro"];
-/// Seeds of the simulator, from 1; a failure names its seed.
-const SEEDS: &str = "5000";
+/// What is built as it would be installed, and what instructions are counted of.
+const BINARIES: [&str; 4] = ["conntrackd", "conntrack", "top", "micro"];
 /// How long the look for the advisory database may take.
 const FETCH_LIMIT: Duration = Duration::from_secs(60);
 
@@ -54,9 +52,8 @@ pub(crate) fn run(filter: Option<&str>) -> Result<ExitCode> {
     }
     drop(limits);
     if filter.is_none() {
-        stages.run("simulation, seeds from 1", || {
-            run_command(Command::new(target().join("release/sim")).args(["--seeds", SEEDS]))
-        });
+        stages.run("simulation, seeds from 1", sim::bounded);
+        stages.run("simulation, planted faults", sim::planted_faults);
         stages.run("fuzzing, a moment each", fuzz::smoke);
         stages.run("instructions per event", instructions::check);
         if let Some(tests) = stages.run_tests("documentation tests", doc_tests, Tally::failed) {

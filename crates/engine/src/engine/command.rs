@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::Engine;
 use crate::api::{Caches, ClientId, Command, ExternalMode, Mode, Outcome, Scope};
 use crate::external::Owner;
+use crate::fault::{Fault, is_planted};
 use crate::kernel::commit::Commit;
 use crate::kernel::dump::Purpose;
 use crate::notice::Notice;
@@ -107,7 +108,9 @@ impl Engine {
         if role == Role::Backup && self.synchronises() {
             self.request_resync();
         }
-        self.role.settle();
+        if !is_planted(Fault::RoleNotSettled) {
+            self.role.settle();
+        }
         false
     }
 
@@ -136,7 +139,9 @@ impl Engine {
         if !self.synchronises() || (scope == Scope::Expectations && !expectations) {
             return false;
         }
-        self.purge_at = None;
+        if !is_planted(Fault::PurgeNotCancelled) {
+            self.purge_at = None;
+        }
         if self.commit.is_some() {
             self.notices.push_back(Notice::CommitInProgress);
             return false;

@@ -2,6 +2,7 @@
 
 use super::{Engine, socket_of};
 use crate::api::{LinkId, Output, PeerId};
+use crate::fault::{Fault, is_planted};
 use crate::kernel::commit::Commit;
 
 /// A piece of work, without the bytes it needs.
@@ -105,7 +106,10 @@ impl Engine {
             }
             2 => {
                 let expectations = self.replicates_expectations();
-                let now_s = self.now_s();
+                let mut now_s = self.now_s();
+                if is_planted(Fault::WallClockAges) {
+                    now_s += self.start.unix_time_s % 101;
+                }
                 let commit = self.commit.as_mut()?;
                 commit
                     .next_batch(&self.externals, expectations, self.now, now_s)

@@ -16,6 +16,7 @@ use super::{EEXIST, ENOENT};
 use crate::api::{ClientId, Scope};
 use crate::cache::{Object, State};
 use crate::external::External;
+use crate::fault::{Fault, is_planted};
 use crate::notice::Notice;
 use crate::work::{CommitEnd, Refusals, Sample, Work, refuse};
 
@@ -216,6 +217,9 @@ impl Commit {
             let Some(slot) = external.flows.get(id) else {
                 continue;
             };
+            if id % 7 == 6 && is_planted(Fault::CommitForgets) {
+                continue;
+            }
             if slot.state != State::Dead && slot.has_master() == (self.pass == Pass::Children) {
                 self.create(externals, place, now_s, Purpose::Create(place));
                 return true;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use ctnetlink::request::{self, DumpFilter};
 
 use crate::api::ClientId;
+use crate::fault::{Fault, is_planted};
 
 /// Ids of entries that ended during a reading; beyond so many another reading follows.
 const ENDED_MAX: usize = 1 << 20;
@@ -35,7 +36,8 @@ impl Purpose {
 
     /// Whether entries that are no longer there must be found.
     pub(crate) fn sweeps(self) -> bool {
-        matches!(self, Self::Reconcile | Self::Resync | Self::Poll)
+        let skips = self == Self::Reconcile && is_planted(Fault::ReconcileSkipsDeletions);
+        matches!(self, Self::Reconcile | Self::Resync | Self::Poll) && !skips
     }
 }
 

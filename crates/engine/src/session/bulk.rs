@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::{Reliability, Session};
 use crate::cache::{Cache, Object, Slot, State};
+use crate::fault::{Fault, is_planted};
 use crate::internal::Internal;
-use crate::queue::{Entry, Queue};
+use crate::queue::{Element, Entry, Queue, Sweep};
 use crate::work::Work;
 
 /// Entries queued at once.
@@ -86,6 +87,16 @@ impl Session {
         let Some(mut bulk) = self.bulk.take() else {
             return false;
         };
+        if bulk.flows_from == Some(0) && is_planted(Fault::DeletionLostInBulk) {
+            self.queues.sweep_resend(
+                |_| Sweep::Release,
+                |element| {
+                    if let Element::Entry(entry) = element {
+                        internal.release(entry);
+                    }
+                },
+            );
+        }
         let step = self.bulk_step(&mut bulk, now);
         let mut queued = false;
         let started = *bulk.started.get_or_insert(now);

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use syncwire::{Flags, RawMessage};
 
+use crate::fault::{Fault, is_planted};
+
 /// How long messages that a peer sent before its restart may still be under way.
 const UNDER_WAY: Duration = Duration::from_secs(2);
 
@@ -117,6 +119,9 @@ pub(super) struct Trust {
 
 /// `a` is before `b` in serial arithmetic.
 pub(super) fn before(a: u32, b: u32) -> bool {
+    if is_planted(Fault::SequenceWrap) {
+        return a < b;
+    }
     (a.wrapping_sub(b) as i32) < 0
 }
 
@@ -252,6 +257,9 @@ impl Trust {
 
     fn judge_next(&mut self, now: Instant, seq: u32, last: u32) -> Verdict {
         let expected = last.wrapping_add(1);
+        if before(seq, expected) && is_planted(Fault::DuplicateAccepted) {
+            return Verdict::Next;
+        }
         if before(seq, expected) {
             return match self.goes_on_ungreeted(seq) {
                 Some(Verdict::First) => self.starts(now, seq, Some(last)),
@@ -277,7 +285,7 @@ impl Trust {
         let Some((former, until)) = self.former else {
             return false;
         };
-        if until <= now {
+        if until <= now || is_planted(Fault::StaleLifeAccepted) {
             self.former = None;
             return false;
         }

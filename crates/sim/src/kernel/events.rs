@@ -105,6 +105,11 @@ impl SimKernel {
         self.sockets.clear();
     }
 
+    /// Whether anybody listens to events.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.events.is_some()
+    }
+
     /// Whether a read of the events would give something.
     #[must_use]
     pub fn has_events(&self) -> bool {

@@ -7,8 +7,8 @@ use flow::{Expectation, Flow, Key, Status};
 
 use super::events::Dump;
 use super::{
-    ExpectationKey, HELPERS, NO_SYNPROXY, SimKernel, accept_state, errno, initial_state,
-    is_complete, translate,
+    ExpectationKey, NO_SYNPROXY, SimKernel, accept_state, errno, initial_state, is_complete,
+    translate,
 };
 
 /// What became of a request.
@@ -172,7 +172,7 @@ impl SimKernel {
     }
 
     fn check_helper_and_master(&self, flow: &Flow) -> Result<(), i32> {
-        let loaded = |name: &[u8]| HELPERS.contains(&name);
+        let loaded = |name: &[u8]| self.helpers.contains(&name);
         if flow.helper.is_some_and(|name| !loaded(name.as_bytes())) {
             return Err(errno::EOPNOTSUPP);
         }
