@@ -81,7 +81,8 @@ fn from_inside_nothing_can_be_started_written_or_bound_that_is_not_the_daemons()
         open(&existing, WRITE),
         format!("(int)unlink(\"{}\")", existing.display()),
         format!("(int)mkdir(\"{}\", 0700)", foreign.display()),
-        "(int)fork()".to_owned(),
+        // By its other name: a library has a function `fork` of its own.
+        "(int)__fork()".to_owned(),
         "(int)execl(\"/bin/true\", \"true\", (char*)0)".to_owned(),
         // A TCP port, and a UDP port that takes a right of its own.
         bind(1, 4000),

@@ -7,7 +7,9 @@ use std::path::Path;
 use flow::Action;
 use flow::protocol;
 
-use crate::{Config, FilterFrom, General, Link, Mode, Place, Role, Source, Sync, Transport};
+use crate::{
+    CacheUse, Config, FilterFrom, General, Link, Mode, Place, Role, Source, Sync, Transport,
+};
 
 /// What a configuration is compared with. The daemon asks the kernel; tests make one up.
 pub trait Host {
@@ -110,12 +112,13 @@ impl Check<'_> {
             );
             self.warn("sync.cache_timeout_s", text);
         }
-        if sync.links.is_empty() {
+        self.native(sync);
+        if sync.links.is_empty() && sync.native.is_none() {
             let text = "there is no link: write a section `Multicast', `UDP' or `TCP'";
             self.error("sync", text);
         }
         let interfaces = self.host.interfaces();
-        for (at, link) in sync.links.iter().enumerate() {
+        for (at, link) in sync.active_links().iter().enumerate() {
             let key = format!("sync.link.{at}");
             self.link(&key, link, &interfaces);
             if link.interface.as_deref() != Some("lo") {
@@ -134,6 +137,30 @@ impl Check<'_> {
                 &last,
                 "several links are marked `Default': this last one counts",
             );
+        }
+    }
+
+    fn native(&mut self, sync: &Sync) {
+        let Some(native) = &sync.native else {
+            return;
+        };
+        if native.peers.is_empty() {
+            self.error("native", "there is no peer: write a section [[peer]]");
+        }
+        let both = [sync.internal_cache(), sync.external_cache()];
+        if both.contains(&CacheUse::Disabled) {
+            let text = "the native dialect needs both caches: set disable_internal_cache and \
+                        disable_external_cache to false";
+            self.error("native", text);
+        }
+        if native.version_1 && sync.links.is_empty() {
+            let text = "version_1 is on, but there is no [[sync.link]] to speak it over";
+            self.warn("native", text);
+        }
+        if !native.version_1 && !sync.links.is_empty() {
+            let text = "with [native], version 1 of the protocol is off and the links are not used: set \
+                        version_1 = true where an older node must be reached";
+            self.warn("native", text);
         }
     }
 

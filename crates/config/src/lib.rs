@@ -40,6 +40,7 @@ pub use load::{LoadError, load, parse_text};
 pub use policy::Policy;
 pub use schema::{
     Alarm, CacheUse, Config, ExpectationSync, Facility, FilterFrom, Ftfw, General, Helper,
-    HelperPolicy, HelperTransport, Helpers, Link, LogLevel, MAX_LINKS, MetricsAddress, Mode,
-    Notrack, Origin, Place, Role, Scheduler, Source, Statistics, Sync, Transport, Warning,
+    HelperPolicy, HelperTransport, Helpers, Link, LogLevel, MAX_LINKS, MAX_PEERS, MetricsAddress,
+    Mode, NATIVE_PORT, Native, Notrack, Origin, Peer, Place, PublicKey, Role, Scheduler, Source,
+    Statistics, Sync, Transport, Warning,
 };

@@ -9,12 +9,12 @@ use flow::{Action, Family, TcpState};
 
 use crate::protocols::usual_name;
 use crate::schema::{
-    ACK_WINDOW, CACHE_TIMEOUT, ERROR_QUEUE_LEN, LOG_FILE, PURGE_TIMEOUT, REFRESH_TIME,
-    RESEND_QUEUE_LEN, STATS_LOG_FILE,
+    ACK_WINDOW, CACHE_TIMEOUT, ERROR_QUEUE_LEN, LOG_FILE, NATIVE_LISTEN, PURGE_TIMEOUT,
+    REFRESH_TIME, RESEND_QUEUE_LEN, STATS_LOG_FILE,
 };
 use crate::{
     CacheUse, Config, ExpectationSync, FilterFrom, General, Helper, HelperTransport, Link, Mode,
-    Policy, Role, Scheduler, Sync, Transport,
+    Native, Policy, Role, Scheduler, Sync, Transport,
 };
 
 /// A line and the comments around it.
@@ -101,6 +101,32 @@ impl Page<'_> {
         }
         for (at, link) in sync.links.iter().enumerate() {
             self.link(&format!("sync.link.{at}"), link);
+        }
+        if let Some(native) = &sync.native {
+            self.native(native);
+        }
+        if sync.standby_inject || self.marked("standby.inject") {
+            self.header("standby", "[standby]");
+            self.always("standby.inject", sync.standby_inject);
+        }
+    }
+
+    fn native(&mut self, native: &Native) {
+        self.header("native", "[native]");
+        self.always("native.name", quoted(&native.name));
+        self.unless("native.listen", quoted(&native.listen.to_string()), {
+            quoted(&NATIVE_LISTEN.to_string())
+        });
+        self.always("native.private_key_file", path(&native.private_key_file));
+        self.unless("native.version_1", native.version_1, false);
+        for (at, peer) in native.peers.iter().enumerate() {
+            let at = format!("peer.{at}");
+            self.header(&at, "[[peer]]");
+            self.always(&format!("{at}.name"), quoted(&peer.name));
+            let addresses = peer.addresses.iter().map(|a| quoted(&a.to_string()));
+            self.list(&format!("{at}.addresses"), "addresses", addresses.collect());
+            let keys = peer.public_keys.iter().map(|key| quoted(&key.to_string()));
+            self.list(&format!("{at}.public_keys"), "public_keys", keys.collect());
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use flow::{Action, Family, TcpState};
 
-use crate::{FilterFrom, LogLevel, MetricsAddress, Place, Policy};
+use crate::{FilterFrom, LogLevel, MetricsAddress, Native, Peer, Place, Policy};
 
 /// A clause and where it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +76,11 @@ pub(crate) enum Clause {
     FilterProtocolNumber(u8),
     FilterAddress(Family, String),
     FilterState(TcpState),
+
+    /// The native dialect as a whole, without peers.
+    Native(Native),
+    Peer(Peer),
+    StandbyInject(bool),
 
     StatsLogFile(Target<PathBuf>),
     StatsSyslog(Target<String>),

@@ -55,6 +55,9 @@ fn the_shipped_file_names_every_option() {
     for section in [
         "[sync]",
         "[[sync.link]]",
+        "[native]",
+        "[[peer]]",
+        "[standby]",
         "[general]",
         "[general.scheduler]",
         "[general.filter]",

@@ -65,6 +65,7 @@ fn only_looks(request: Request) -> bool {
         | Answer::Role
         | Answer::Ready
         | Answer::Report
+        | Answer::Peers
         | Answer::Talkers(_)
         | Answer::None => true,
         Answer::Export => true,

@@ -20,6 +20,7 @@ use crate::driver::{Driver, Link, Shared};
 use crate::kernel::{Events, Requests};
 use crate::lock::{LockError, LockFile};
 use crate::log::{Console, Facility, FlowLog, Level, Log, LogFile, OpenError, Syslog, complain};
+use crate::native::Native;
 use crate::pace::Pace;
 use crate::server::ControlSocket;
 use crate::{
@@ -53,6 +54,9 @@ pub(crate) enum StartError {
     /// The configuration, compared with this host.
     #[error("{0}")]
     Obstacle(String),
+    /// The native dialect.
+    #[error(transparent)]
+    Native(#[from] crate::native::NativeError),
     /// The runtime.
     #[error("can't start: {0}")]
     Runtime(#[source] io::Error),
@@ -218,7 +222,25 @@ fn open(config: &Config, flow_log: Option<FlowLog>, pace: Arc<Pace>) -> Result<D
         .netlink_buffer_len
         .map_or(0, |len| u64::from(len.get()));
     driver.flow_log = flow_log;
+    if let Some(native) = config.sync().and_then(|sync| sync.native.as_ref()) {
+        tell_version_1(config, native);
+        driver.native = Some(Native::open(native, now)?);
+    }
     Ok(driver)
+}
+
+/// Says whether anybody can still be spoken to without encryption.
+fn tell_version_1(config: &Config, native: &config::Native) {
+    let links = config.sync().map_or(0, |sync| sync.links.len());
+    match (native.version_1, links) {
+        (true, 1..) => tracing::warn!(
+            "version 1 of the protocol is on beside the native dialect: its links are not encrypted"
+        ),
+        (false, 1..) => tracing::warn!(
+            "version 1 of the protocol is off: the links of the section sync are not opened"
+        ),
+        (_, 0) => tracing::info!("version 1 of the protocol is off"),
+    }
 }
 
 /// Tables are hashed with something that nobody outside can know.
@@ -318,6 +340,8 @@ async fn live(
         let replies = tasks::replies(Rc::clone(&shared), socket);
         tokio::task::spawn_local(fatal(Rc::clone(&shared), replies));
     }
+    let native = tasks::native(Rc::clone(&shared));
+    tokio::task::spawn_local(fatal(Rc::clone(&shared), native));
     tokio::task::spawn_local(tasks::output(Rc::clone(&shared)));
     tokio::task::spawn_local(tasks::look(Rc::clone(&shared)));
     tokio::task::spawn_local(tasks::timer(Rc::clone(&shared)));
@@ -363,6 +387,7 @@ async fn live(
         _ = int.recv() => {}
         () = signals.shutdown.notified() => {}
     }
+    shared.borrow_mut().close();
     service::stopping(config);
     Ok(())
 }

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::kernel::{Events, Requests};
 use crate::link::{DatagramLink, Endpoint, StreamLink, Traffic};
 use crate::log::FlowLog;
+use crate::native::Native;
 use crate::pace::Pace;
 
 /// Outputs carried out before everything else gets a turn: about a millisecond of work.
@@ -78,6 +79,8 @@ pub(crate) struct Driver {
     pub(crate) events: Option<Events>,
     pub(crate) requests: Requests,
     pub(crate) links: Vec<Link>,
+    /// Connections of the native dialect, where it is configured.
+    pub(crate) native: Option<Native>,
     pub(crate) signals: Rc<Signals>,
     pub(crate) pace: Arc<Pace>,
     pub(crate) local_read_failed: u64,
@@ -112,6 +115,7 @@ impl Driver {
             events,
             requests,
             links,
+            native: None,
             signals: Rc::default(),
             pace,
             local_read_failed: 0,
@@ -152,17 +156,45 @@ impl Driver {
     /// Lets the engine act on the passing of time.
     pub(crate) fn timeout(&mut self) {
         let now = Instant::now();
+        if let Some(native) = &mut self.native {
+            native.timeout(now);
+        }
         if self.engine.poll_timeout().is_some_and(|at| at <= now) {
             self.engine.handle_timeout(now);
         }
         self.flush();
     }
 
+    /// Takes what peers of the native dialect have sent. Returns whether the socket ran dry.
+    pub(crate) fn read_native(&mut self) -> io::Result<bool> {
+        let Some(native) = &mut self.native else {
+            return Ok(true);
+        };
+        let dry = native.receive(Instant::now())?;
+        self.flush();
+        Ok(dry)
+    }
+
+    /// Says farewell to the peers of the native dialect.
+    pub(crate) fn close(&mut self) {
+        if let Some(native) = &mut self.native {
+            native.close(Instant::now());
+        }
+    }
+
     /// When the timer task has to look again; remembers it, so that it is woken only for earlier ones.
-    pub(crate) fn arm(&self) -> Option<Instant> {
-        let next = self.engine.poll_timeout();
+    pub(crate) fn arm(&mut self) -> Option<Instant> {
+        let next = self.next_timeout();
         self.armed.set(next);
         next
+    }
+
+    fn next_timeout(&mut self) -> Option<Instant> {
+        let native = self.native.as_mut().and_then(Native::poll_timeout);
+        [self.engine.poll_timeout(), native]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Reads up to `limit` event datagrams. Returns whether the socket ran dry.
@@ -252,11 +284,34 @@ impl Driver {
 
     /// Carries out what the engine wants, up to a bounded amount of work.
     pub(crate) fn flush(&mut self) {
+        if let Some(native) = &mut self.native {
+            native.tell(&mut self.engine, Instant::now());
+        }
+        let is_done = self.carry_out();
+        // What belongs together is sent together.
+        let is_sent = match &mut self.native {
+            Some(native) => {
+                let now = Instant::now();
+                let is_sent = !native.transmit(now);
+                native.tell(&mut self.engine, now);
+                is_sent
+            }
+            None => true,
+        };
+        if is_done {
+            self.signals.progress.notify_one();
+        }
+        if !is_done || !is_sent {
+            self.signals.output.notify_one();
+        }
+        self.wake_timer();
+    }
+
+    /// Returns whether nothing is left to do.
+    fn carry_out(&mut self) -> bool {
         for _ in 0..FLUSH_BUDGET {
             let Some(output) = self.engine.poll_output() else {
-                self.wake_timer();
-                self.signals.progress.notify_one();
-                return;
+                return true;
             };
             let answered = match output {
                 Output::Transmit { link, bytes } => {
@@ -265,8 +320,18 @@ impl Driver {
                     }
                     None
                 }
-                // Nobody has opened a stream.
-                Output::Stream { .. } | Output::ClosePeer(_) => None,
+                Output::Stream { peer, bytes } => {
+                    if let Some(native) = &mut self.native {
+                        native.write(Instant::now(), peer, bytes);
+                    }
+                    None
+                }
+                Output::ClosePeer(peer) => {
+                    if let Some(native) = &mut self.native {
+                        native.disconnect(Instant::now(), peer);
+                    }
+                    None
+                }
                 Output::Kernel { socket, bytes } => {
                     let sent = self.requests.socket(socket).send(bytes);
                     if let Err(error) = &sent {
@@ -313,12 +378,11 @@ impl Driver {
                 _ => {}
             }
         }
-        self.signals.output.notify_one();
-        self.wake_timer();
+        false
     }
 
-    fn wake_timer(&self) {
-        if let Some(next) = self.engine.poll_timeout()
+    fn wake_timer(&mut self) {
+        if let Some(next) = self.next_timeout()
             && self.armed.get().is_none_or(|armed| next < armed)
         {
             self.signals.timer.notify_one();

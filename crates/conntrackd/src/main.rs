@@ -15,11 +15,13 @@ mod driver;
 mod interfaces;
 mod keepalived;
 mod kernel;
+mod keys;
 mod link;
 mod load;
 mod lock;
 mod log;
 mod metrics;
+mod native;
 mod pace;
 mod progress;
 mod rehearse;
@@ -76,6 +78,8 @@ fn carry_out(call: &Call) -> ExitCode {
         Verb::Become { role, timeout } => with_socket(config, |socket| {
             verbs::become_role(socket, *role, *timeout, json)
         }),
+        Verb::Peers => with_socket(config, |socket| verbs::peers(socket, json)),
+        Verb::Keygen(file) => verbs::keygen(file.as_deref()),
         Verb::Ready => with_socket(config, |socket| verbs::ready(socket, json)),
         Verb::Dump(dump) => match dump {
             Some(dump) => ask(Request::dump(*dump).number(), config),

@@ -4,6 +4,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use control::dump::{self, Lifetime};
 use control::json::{self, ReadyReport, RoleReport};
+use control::peers::PeerLine;
 use control::report::Report;
 use control::request::{Dump, Format, Page, Side, Table};
 use control::stats::{self, LinkStats, RuntimeStats, Shell, Transport};
@@ -17,6 +18,7 @@ use syncwire::{Change, EncodeOptions, Flags, encode};
 
 use crate::driver::{Driver, Link, Open};
 use crate::link::Kind;
+use crate::native::Native;
 
 /// Bytes of a listing that are written before everything else gets a turn.
 pub(crate) const DUMP_PIECE_LEN: usize = 64 * 1024;
@@ -43,8 +45,23 @@ pub(crate) fn report(driver: &Driver) -> Report {
         let replication = engine.replication(now);
         let operations = engine.operations(now);
         let readiness = engine.readiness(now);
-        Report::new(role, readiness, replication, &operations, snapshot, shell)
+        let peers = peers(driver);
+        Report {
+            peers,
+            ..Report::new(role, readiness, replication, &operations, snapshot, shell)
+        }
     })
+}
+
+/// The peers of the native dialect.
+pub(crate) fn peers(driver: &Driver) -> Vec<PeerLine> {
+    let connections = driver.native.iter().flat_map(Native::connections);
+    let peers = driver.engine.peers(Instant::now());
+    peers
+        .into_iter()
+        .zip(connections)
+        .map(|(peer, connection)| PeerLine::new(peer, connection))
+        .collect()
 }
 
 fn with_stats<T>(driver: &Driver, take: impl FnOnce(&Snapshot, &Shell<'_>) -> T) -> T {

@@ -156,6 +156,10 @@ async fn client(shared: &Shared, stream: UnixStream, place: &Place) -> io::Resul
             let report = json::line(&report::report(&shared.borrow()));
             write(&mut stream, &report).await?;
         }
+        Answer::Peers => {
+            let peers = json::line(&report::peers(&shared.borrow()));
+            write(&mut stream, &peers).await?;
+        }
         Answer::Statistics(page) => {
             let text = report::page(&shared.borrow(), page);
             write(&mut stream, &text).await?;

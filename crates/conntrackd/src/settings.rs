@@ -18,7 +18,7 @@ const PAYLOAD_MIN: usize = 360;
 /// The links as the driver needs them.
 pub(crate) fn endpoints(config: &Config) -> Vec<Endpoint> {
     config.sync().map_or_else(Vec::new, |sync| {
-        sync.links.iter().filter_map(endpoint).collect()
+        sync.active_links().iter().filter_map(endpoint).collect()
     })
 }
 
@@ -99,6 +99,10 @@ pub(crate) fn settings(
             if sync.external_cache() == CacheUse::Disabled {
                 settings.external = ExternalMode::Inject;
             }
+            settings.standby.inject = sync.standby_inject;
+            if let Some(native) = &sync.native {
+                settings.native = native_settings(native);
+            }
             settings.startup_resync = sync.startup_resync();
             settings.tcp_window_tracking = sync.tcp_window_tracking;
             settings.expectation_sync = match &sync.expectation_sync {
@@ -109,6 +113,18 @@ pub(crate) fn settings(
         }
     }
     settings
+}
+
+fn native_settings(native: &config::Native) -> api::NativeSettings {
+    let peers = native.peers.iter().map(|peer| api::PeerSettings {
+        name: peer.name.clone(),
+        ..api::PeerSettings::default()
+    });
+    api::NativeSettings {
+        name: native.name.clone(),
+        peers: peers.collect(),
+        recover: false,
+    }
 }
 
 /// What may change while the daemon runs.

@@ -3,7 +3,7 @@
 //! ```text
 //!   kernel events ──► events ─┐                        ┌─► links (send, never waits)
 //!   kernel answers ─► replies ┤                        ├─► kernel (batches of requests)
-//!   peers ──────────► receive ┼─► Driver ─► Engine ─► flush ─► clients (end of a command)
+//!   peers ──► receive, native ┼─► Driver ─► Engine ─► flush ─► clients (end of a command)
 //!   clients ────────► control ┤                        └─► log
 //!   clock ──────────► timer ──┤
 //!   interfaces ─────► follow ─┘        output: flushes what one turn left over; look: after a pause
@@ -105,7 +105,7 @@ pub(crate) async fn output(shared: Shared) {
 pub(crate) async fn timer(shared: Shared) {
     let signals = Rc::clone(&shared.borrow().signals);
     loop {
-        let next = shared.borrow().arm();
+        let next = shared.borrow_mut().arm();
         match next {
             Some(at) => {
                 tokio::select! {
@@ -115,6 +115,41 @@ pub(crate) async fn timer(shared: Shared) {
             }
             None => signals.timer.notified().await,
         }
+    }
+}
+
+/// Receives from the peers of the native dialect, and sends on when the socket takes more.
+pub(crate) async fn native(shared: Shared) -> io::Result<()> {
+    if shared.borrow().native.is_none() {
+        return std::future::pending().await;
+    }
+    let (fd, blocked) = {
+        let driver = shared.borrow();
+        let Some(native) = &driver.native else {
+            return Ok(());
+        };
+        let own = native.fd().try_clone_to_owned()?;
+        #[expect(
+            deprecated,
+            reason = "its replacement is unsafe; an owned descriptor is what it asks for"
+        )]
+        let fd = AsyncFd::with_interest(own, Interest::READABLE | Interest::WRITABLE)?;
+        (fd, Rc::clone(&native.blocked))
+    };
+    loop {
+        tokio::select! {
+            ready = fd.readable() => {
+                let mut ready = ready?;
+                if shared.borrow_mut().read_native()? {
+                    ready.clear_ready();
+                }
+            }
+            () = blocked.notified() => {
+                fd.writable().await?.clear_ready();
+                shared.borrow_mut().flush();
+            }
+        }
+        yield_now().await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! The verbs that ask the daemon: `role`, `ready`, `stats`.
+//! The verbs that ask the daemon: `role`, `ready`, `stats`, `peers`; and `keygen`, which asks nobody.
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use control::json::{self, ReadyReport, RoleReport};
+use control::peers::PeerLine;
 use control::{Page, Request};
 use engine::Role;
 use serde::de::DeserializeOwned;
@@ -119,11 +120,39 @@ pub(crate) fn stats(socket: &Path, page: Option<Page>, json: bool) -> ExitCode {
     }
 }
 
+/// `conntrackd peers`: the peers of the native dialect.
+pub(crate) fn peers(socket: &Path, json: bool) -> ExitCode {
+    match ask::<Vec<PeerLine>>(socket, Request::Peers, None, json) {
+        Ok(Some(peers)) => match io::stdout().write_all(&control::peers::text(&peers)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        Ok(None) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+/// `conntrackd keygen`: a private key into a new file that nobody else may read, or, where no file is named, to
+/// standard output; the public key of a file that is there.
+pub(crate) fn keygen(file: Option<&Path>) -> ExitCode {
+    let outcome = match file {
+        None => crate::keys::print(),
+        Some(file) => crate::keys::keep(file),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(Level::Error, &error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// What of all statistics belongs to a page.
 fn part(mut report: Map<String, Value>, page: Option<Page>) -> Map<String, Value> {
     let keys: &[&str] = match page {
         None | Some(Page::General) => return report,
-        Some(Page::Network) => &["receive", "links", "peer"],
+        Some(Page::Network) => &["receive", "links", "peer", "peers"],
         Some(Page::Cache) => &["internal", "external", "commits"],
         Some(Page::Runtime) => &["process", "kernel"],
         Some(Page::Link) => &["links"],

@@ -24,6 +24,7 @@ pub mod jsonl;
 pub mod metrics;
 mod names;
 pub mod operations;
+pub mod peers;
 pub mod rehearsal;
 pub mod report;
 pub mod request;

@@ -1,5 +1,6 @@
 //! The statistics for Prometheus: names and units by its conventions.
 
+use crate::peers::PeerLine;
 use crate::report::{CacheReport, LinkReport, QueueReport, Report};
 
 /// The two texts that scrapers understand; they differ in the names of counters and in the last line.
@@ -45,10 +46,97 @@ pub fn page(report: &Report, exposition: Exposition) -> Vec<u8> {
     page.kernel(report);
     page.peer(report);
     page.links(&report.links);
+    page.native(&report.peers);
     if exposition == Exposition::OpenMetrics {
         page.out.extend_from_slice(b"# EOF\n");
     }
     page.out
+}
+
+impl Page {
+    /// The peers of the native dialect.
+    fn native(&mut self, peers: &[PeerLine]) {
+        if peers.is_empty() {
+            return;
+        }
+        self.gauge(
+            "native_peer_state",
+            "How far a peer and this node agree: 1 for the state, 0 for the others.",
+        );
+        for peer in peers {
+            for state in ["connecting", "syncing", "in_sync", "repairing"] {
+                let labels = [("peer", peer.name.as_str()), ("state", state)];
+                self.sample("native_peer_state", &labels, u64::from(peer.state == state));
+            }
+        }
+        type Gauge = (&'static str, &'static str, fn(&PeerLine) -> Option<f64>);
+        let gauges: [Gauge; 4] = [
+            (
+                "native_proved_seconds",
+                "Time since it was proved that a peer and this node hold the same.",
+                |peer| peer.proved_s,
+            ),
+            (
+                "native_flows_at_risk",
+                "Entries whose last change the peer may not have.",
+                |peer| Some(peer.replication.at_risk as f64),
+            ),
+            (
+                "native_replication_lag_seconds",
+                "Age of the oldest change that the peer has not acknowledged.",
+                |peer| peer.replication.lag_s,
+            ),
+            (
+                "native_round_trip_seconds",
+                "Round-trip time of the connection to the peer.",
+                |peer| peer.round_trip_s,
+            ),
+        ];
+        for (name, help, value) in gauges {
+            self.gauge(name, help);
+            for peer in peers {
+                if let Some(value) = value(peer) {
+                    self.sample(name, &[("peer", peer.name.as_str())], value);
+                }
+            }
+        }
+        self.counter(
+            "native_repairs",
+            "Entries that were different at both ends, and have been repaired.",
+        );
+        for peer in peers {
+            for (place, repairs) in [("here", peer.repaired_here), ("there", peer.repaired_there)] {
+                for (cause, count) in [
+                    ("missing", repairs.missing),
+                    ("extra", repairs.extra),
+                    ("different", repairs.different),
+                ] {
+                    let labels = [
+                        ("peer", peer.name.as_str()),
+                        ("place", place),
+                        ("cause", cause),
+                    ];
+                    self.total("native_repairs", &labels, count);
+                }
+            }
+        }
+        self.counter(
+            "native_bytes",
+            "Bytes of datagrams exchanged with a peer, encryption included.",
+        );
+        for peer in peers {
+            for (direction, bytes) in [("sent", peer.sent_bytes), ("received", peer.received_bytes)]
+            {
+                let labels = [("peer", peer.name.as_str()), ("direction", direction)];
+                self.total("native_bytes", &labels, bytes);
+            }
+        }
+        self.counter("native_lost_packets", "Packets that had to be sent again.");
+        for peer in peers {
+            let labels = [("peer", peer.name.as_str())];
+            self.total("native_lost_packets", &labels, peer.lost_packets);
+        }
+    }
 }
 
 struct Page {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::json::{ReadyReport, RoleReport};
 use crate::operations::{BulksReport, CommitsReport, PeerReport, WorkReport};
+use crate::peers::PeerLine;
 use crate::stats::{LinkStats, Shell, Transport};
 
 /// Everything countable, at one moment.
@@ -60,6 +61,9 @@ pub struct Report {
     pub queues: QueuesReport,
     /// The dedicated links, in the order of the configuration.
     pub links: Vec<LinkReport>,
+    /// The peers of the native dialect, in the order of the configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<PeerLine>,
     /// The process.
     pub process: ProcessReport,
 }
@@ -260,6 +264,7 @@ impl Report {
                 .enumerate()
                 .map(|(position, link)| LinkReport::new(link, position == snapshot.active_link))
                 .collect(),
+            peers: Vec::new(),
             process: ProcessReport {
                 uptime_s: shell.runtime.uptime.as_secs(),
                 clients_failed: shell.runtime.local_read_failed,

@@ -90,6 +90,8 @@ pub enum Request {
     Ready = 4100,
     /// `stats --json`.
     Report = 4101,
+    /// `peers --json`.
+    Peers = 4102,
     /// `dump internal --json`.
     DumpInternalJson = 4112,
     /// `dump external --json`.
@@ -186,6 +188,8 @@ pub enum Answer {
     Ready,
     /// All statistics, for programs.
     Report,
+    /// The peers of the native dialect, for programs.
+    Peers,
     /// Who has the most entries.
     Talkers(Side),
     /// The external cache, as a peer tells it.
@@ -198,7 +202,7 @@ pub enum Answer {
 
 impl Request {
     /// All requests, by number.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 48] = [
         Self::FlushKernel,
         Self::ResyncFromKernel,
         Self::DumpInternal,
@@ -239,6 +243,7 @@ impl Request {
         Self::BecomeFault,
         Self::Ready,
         Self::Report,
+        Self::Peers,
         Self::DumpInternalJson,
         Self::DumpExternalJson,
         Self::DumpInternalExpectationsJson,
@@ -352,6 +357,7 @@ impl Request {
             Self::BecomeFault => Answer::Become(Role::Fault),
             Self::Ready => Answer::Ready,
             Self::Report => Answer::Report,
+            Self::Peers => Answer::Peers,
             Self::Kill => Answer::Kill,
             Self::DumpInternal => flows(Internal, Plain),
             Self::DumpExternal => flows(External, Plain),
@@ -393,7 +399,7 @@ mod tests {
         let mut expected = vec![0, 1];
         expected.extend(16..=26);
         expected.extend(28..=48);
-        expected.extend(4096..=4101);
+        expected.extend(4096..=4102);
         expected.extend(4112..=4118);
         assert_eq!(known, expected);
         for number in known {

@@ -211,6 +211,10 @@ impl Transport {
             self.refusals.strangers = self.refusals.strangers.saturating_add(1);
             return;
         };
+        if !gate::is_quic(&datagram) {
+            self.refusals.foreign = self.refusals.foreign.saturating_add(1);
+            return;
+        }
         if gate::is_first(&datagram) && !self.gate.pass(now) {
             self.refusals.floods = self.refusals.floods.saturating_add(1);
             return;
@@ -338,6 +342,16 @@ impl Transport {
                 connection.close(now);
                 self.after(now, handle);
             }
+        }
+    }
+
+    /// Ends the connection with a peer. Where this node dials, it dials again after a pause.
+    pub fn disconnect(&mut self, now: Instant, peer: PeerId) {
+        if let Some(handle) = self.peer(peer).and_then(|peer| peer.current)
+            && let Some(connection) = self.connections.get_mut(&handle.0)
+        {
+            connection.close(now);
+            self.after(now, handle);
         }
     }
 

@@ -13,7 +13,8 @@ use crate::schema::{
 };
 use crate::statement::{Clause, LinkKind, ModeName, Section};
 use crate::{
-    Alarm, CacheUse, ExpectationSync, Ftfw, Link, MAX_LINKS, Mode, Notrack, Place, Sync, Transport,
+    Alarm, CacheUse, ExpectationSync, Ftfw, Link, MAX_LINKS, Mode, Native, Notrack, Place, Sync,
+    Transport,
 };
 
 /// What has been read of the section. Numbers are as written: 0 stands for the default.
@@ -33,6 +34,8 @@ pub(super) struct Draft {
     error_queue: u32,
     tcp_window_tracking: bool,
     expectations: ExpectationSync,
+    native: Option<Native>,
+    standby_inject: bool,
 }
 
 #[derive(Debug)]
@@ -62,6 +65,23 @@ impl Draft {
         notes: &mut Notes,
     ) -> Result<Taken, ParseError> {
         let key = match clause {
+            Clause::Native(native) => {
+                notes.mark("native", place);
+                self.native = Some(native.clone());
+                return Ok(Taken::Yes);
+            }
+            Clause::Peer(peer) => {
+                if let Some(native) = &mut self.native {
+                    notes.mark(format!("peer.{}", native.peers.len()), place);
+                    native.peers.push(peer.clone());
+                }
+                return Ok(Taken::Yes);
+            }
+            Clause::StandbyInject(on) => {
+                notes.mark("standby.inject", place);
+                self.standby_inject = *on;
+                return Ok(Taken::Yes);
+            }
             Clause::Open(Section::Mode { mode, old }) => {
                 if let Some(old) = old {
                     let now = mode.name();
@@ -254,6 +274,8 @@ impl Draft {
             purge_timeout: seconds(self.purge_timeout, PURGE_TIMEOUT),
             tcp_window_tracking: self.tcp_window_tracking,
             expectation_sync: self.expectations,
+            native: self.native,
+            standby_inject: self.standby_inject,
         };
         if let (Some((place, _)), CacheUse::Disabled) = (commit_timeout, sync.external_cache()) {
             let text = "`CommitTimeout' can't be combined with `DisableExternalCache', ignoring this \

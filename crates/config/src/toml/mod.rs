@@ -3,6 +3,7 @@
 //! What a value may be is decided where the old grammar decides it, so that both syntaxes accept,
 //! warn of and refuse the same; only what that grammar refuses as a syntax error is checked here.
 
+mod native;
 mod policy;
 mod schema;
 
@@ -93,7 +94,12 @@ impl Reader<'_> {
             self.open(sync, Section::Sync);
             self.sync(sync.get_ref())?;
             self.close(sync, Section::Sync);
+        } else if let Some(native) = &file.native {
+            // Its defaults are those of the section `sync`.
+            self.open(native, Section::Sync);
+            self.close(native, Section::Sync);
         }
+        self.native(file)?;
         if let Some(general) = &file.general {
             self.open(general, Section::General);
             self.general(general.get_ref())?;

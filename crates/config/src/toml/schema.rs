@@ -11,6 +11,9 @@ type Maybe<T> = Option<Spanned<T>>;
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
     pub(super) sync: Maybe<Sync>,
+    pub(super) native: Maybe<Native>,
+    pub(super) peer: Vec<Spanned<Peer>>,
+    pub(super) standby: Maybe<Standby>,
     pub(super) general: Maybe<General>,
     pub(super) policy: Maybe<Policy>,
     pub(super) stats: Maybe<Stats>,
@@ -50,6 +53,29 @@ pub(super) struct Link {
     pub(super) receive_buffer_bytes: Maybe<u32>,
     pub(super) checksum: Maybe<bool>,
     pub(super) error_queue_length: Maybe<u32>,
+}
+
+#[derive(Debug, Derive)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Native {
+    pub(super) name: Spanned<String>,
+    pub(super) listen: Maybe<String>,
+    pub(super) private_key_file: Spanned<String>,
+    pub(super) version_1: Maybe<bool>,
+}
+
+#[derive(Debug, Derive)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Peer {
+    pub(super) name: Spanned<String>,
+    pub(super) addresses: Spanned<Vec<Spanned<String>>>,
+    pub(super) public_keys: Spanned<Vec<Spanned<String>>>,
+}
+
+#[derive(Debug, Default, Derive)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Standby {
+    pub(super) inject: Maybe<bool>,
 }
 
 #[derive(Debug, Default, Derive)]

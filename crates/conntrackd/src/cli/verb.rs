@@ -29,6 +29,10 @@ pub(crate) enum Verb {
     Ready,
     /// Remove what a daemon that has gone could not remove itself.
     Sweep,
+    /// Tell how far the peers of the native dialect agree with this node.
+    Peers,
+    /// Make a private key: into a new file, or to standard output.
+    Keygen(Option<PathBuf>),
     /// Show statistics.
     Stats(Option<Page>),
     /// List a cache. `None`: which one has not been said.
@@ -55,6 +59,8 @@ fn find(word: &OsStr) -> Option<Verb> {
         b"convert" => Verb::Convert,
         b"role" => Verb::Role,
         b"ready" => Verb::Ready,
+        b"peers" => Verb::Peers,
+        b"keygen" => Verb::Keygen(None),
         b"sweep" => Verb::Sweep,
         b"stats" => Verb::Stats(None),
         b"dump" => Verb::Dump(None),
@@ -99,9 +105,17 @@ fn options<'a>(
             (_, Verb::Top(words)) => words.push(arg.clone()),
             (
                 b"--json",
-                Verb::Role | Verb::Become { .. } | Verb::Ready | Verb::Stats(_) | Verb::Rehearse,
+                Verb::Role
+                | Verb::Become { .. }
+                | Verb::Ready
+                | Verb::Peers
+                | Verb::Stats(_)
+                | Verb::Rehearse,
             ) => {
                 call.json = true;
+            }
+            (word, Verb::Keygen(None)) if !word.starts_with(b"-") => {
+                call.verb = Verb::Keygen(Some(arg.into()));
             }
             (b"--json", Verb::Dump(_)) => format = Format::Json,
             (b"--xml", Verb::Dump(_)) => format = Format::Xml,
@@ -206,6 +220,10 @@ mod tests {
         );
         assert_eq!(parsed("role").unwrap().verb, Verb::Role);
         assert_eq!(parsed("ready").unwrap().verb, Verb::Ready);
+        assert!(parsed("peers --json").unwrap().json);
+        assert_eq!(parsed("keygen").unwrap().verb, Verb::Keygen(None));
+        let to_file = Verb::Keygen(Some("/k".into()));
+        assert_eq!(parsed("keygen /k").unwrap().verb, to_file);
         assert_eq!(parsed("-C /x ready").unwrap().config, PathBuf::from("/x"));
         assert_eq!(parse(&["-s".into(), "ready".into()]), None);
         let dump = Dump {

@@ -45,6 +45,11 @@ impl Gate {
     }
 }
 
+/// Whether a datagram can be QUIC: one bit is always set. It is not set in version 1 of the protocol.
+pub(super) fn is_quic(datagram: &[u8]) -> bool {
+    datagram.first().is_some_and(|head| head & 0x40 != 0)
+}
+
 /// Whether a datagram may begin a connection: a long header of the type Initial, or of a version that is
 /// not known here.
 pub(super) fn is_first(datagram: &[u8]) -> bool {

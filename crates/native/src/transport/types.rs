@@ -32,6 +32,19 @@ pub enum Event {
     Failed(PeerId, SocketAddr, Failure),
 }
 
+impl std::fmt::Display for Closed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Silent => "nothing was heard for too long",
+            Self::Restarted => "the peer has restarted",
+            Self::ByPeer => "the peer has ended it",
+            Self::ByUs => "this node has ended it",
+            Self::Replaced => "a newer connection has taken its place",
+            Self::Broken(why) => why,
+        })
+    }
+}
+
 /// Why a connection has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Closed {
@@ -62,6 +75,18 @@ pub enum Failure {
     OtherProtocol,
     /// Anything else.
     Other(String),
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Silent => "no answer",
+            Self::WrongKey => "it has none of the keys that are configured for it",
+            Self::KeyRefused => "it does not accept the key of this node",
+            Self::OtherProtocol => "it does not speak this protocol",
+            Self::Other(why) => why,
+        })
+    }
 }
 
 /// A datagram to send, or several of one size.
@@ -107,6 +132,8 @@ pub struct PeerReport {
 pub struct Refusals {
     /// Datagrams from addresses that no peer has.
     pub strangers: u64,
+    /// Datagrams of a peer's address that are not QUIC, as those of version 1 of the protocol.
+    pub foreign: u64,
     /// First packets beyond what may be looked at.
     pub floods: u64,
     /// First packets that were answered by a demand for proof of address.
