@@ -48,10 +48,17 @@ impl Told {
     /// Where another kernel differs, in words.
     #[must_use]
     pub fn difference(&self, kernel: &SimKernel, now: Instant) -> Option<String> {
-        let found = check::committed(kernel.flows(now));
-        let makeable = check::committed(self.makeable.iter().copied());
         let all = check::committed(self.all.iter().copied());
-        let missing = check::compare(&makeable, &found).words(true, false);
-        missing.or_else(|| check::compare(&all, &found).words(false, true))
+        let found = check::committed(kernel.flows(now));
+        let stale = || check::compare(&all, &found).words(false, true);
+        self.lack(kernel, now).or_else(stale)
+    }
+
+    /// What another kernel lacks, in words.
+    #[must_use]
+    pub fn lack(&self, kernel: &SimKernel, now: Instant) -> Option<String> {
+        let makeable = check::committed(self.makeable.iter().copied());
+        let found = check::committed(kernel.flows(now));
+        check::compare(&makeable, &found).words(true, false)
     }
 }
