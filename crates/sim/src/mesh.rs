@@ -30,6 +30,8 @@ pub struct Member {
     pub node: Node,
     /// Its traffic.
     pub traffic: Workload,
+    /// Decides what traffic comes.
+    chance: Rng,
     transport: Option<Transport>,
 }
 
@@ -70,6 +72,7 @@ impl Mesh {
                 Member {
                     node: Node::new(index as u32, settings, kernel, rng.fork()),
                     traffic: Workload::new(index as u8 + 1, size),
+                    chance: rng.fork(),
                     transport: None,
                 }
             })
@@ -144,7 +147,7 @@ impl Mesh {
     /// One thing happens in a node's traffic.
     pub fn traffic_step(&mut self, index: usize) {
         let member = &mut self.members[index];
-        let seed = self.rng.bits();
+        let seed = member.chance.bits();
         member.traffic.step(seed, &mut member.node.kernel, self.now);
     }
 
