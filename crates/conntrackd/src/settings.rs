@@ -123,7 +123,6 @@ fn native_settings(native: &config::Native) -> api::NativeSettings {
     api::NativeSettings {
         name: native.name.clone(),
         peers: peers.collect(),
-        recover: false,
     }
 }
 

@@ -168,8 +168,6 @@ pub struct NativeSettings {
     pub name: String,
     /// The other nodes, 255 at most. Names are different from each other.
     pub peers: Vec<PeerSettings>,
-    /// After a start with an empty kernel, have the peers give back what this node had (`--recover`).
-    pub recover: bool,
 }
 
 /// What a node that waits for its turn does with the entries of its peers.

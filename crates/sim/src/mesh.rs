@@ -64,7 +64,6 @@ impl Mesh {
                                 ..PeerSettings::default()
                             })
                             .collect(),
-                        ..settings.native.clone()
                     },
                     ..settings.clone()
                 };
