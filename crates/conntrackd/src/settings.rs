@@ -101,7 +101,7 @@ pub(crate) fn settings(
             }
             settings.standby.inject = sync.standby_inject;
             if let Some(native) = &sync.native {
-                settings.native = native_settings(native);
+                settings.native = native_settings(native, &config.policy);
             }
             settings.startup_resync = sync.startup_resync();
             settings.tcp_window_tracking = sync.tcp_window_tracking;
@@ -115,10 +115,14 @@ pub(crate) fn settings(
     settings
 }
 
-fn native_settings(native: &config::Native) -> api::NativeSettings {
+fn native_settings(native: &config::Native, policy: &config::Policy) -> api::NativeSettings {
     let peers = native.peers.iter().map(|peer| api::PeerSettings {
         name: peer.name.clone(),
-        ..api::PeerSettings::default()
+        policy: api::Policy {
+            entries: policy.entries.clone(),
+            entries_max: policy.max_entries.map(|max| max.get() as usize),
+            ..api::Policy::default()
+        },
     });
     api::NativeSettings {
         name: native.name.clone(),

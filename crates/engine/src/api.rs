@@ -1,6 +1,5 @@
 //! The vocabulary between the core and whoever drives it.
 
-use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use flow::{Flow, FlowFilter};
@@ -126,10 +125,8 @@ pub struct LinkSettings {
 /// What a peer may make this node keep and create. What goes beyond it is refused and counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Addresses, protocols and states of its connections.
-    pub filter: FlowFilter,
-    /// Zones of its connections; `None`: any.
-    pub zones: Option<Vec<RangeInclusive<u16>>>,
+    /// Which connections.
+    pub entries: flow::Policy,
     /// Bits that may be set in its marks. Default: all.
     pub mark_mask: u32,
     /// Most connections. Default: the limit of a cache.
@@ -141,8 +138,7 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            filter: FlowFilter::default(),
-            zones: None,
+            entries: flow::Policy::default(),
             mark_mask: u32::MAX,
             entries_max: None,
             rate_max: None,

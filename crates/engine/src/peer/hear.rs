@@ -292,10 +292,12 @@ impl Hearer {
             return None;
         }
         let cache = &mut external.expectations;
-        external
-            .expectation_handles
-            .tell(cache, handle, expectation, now_s)
-            .ok()
+        let handles = &mut external.expectation_handles;
+        if !self.guard.allows_expectation(expectation) {
+            handles.refuse(cache, handle);
+            return None;
+        }
+        handles.tell(cache, handle, expectation, now_s).ok()
     }
 
     fn update(

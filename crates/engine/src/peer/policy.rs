@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use flow::Flow;
+use flow::{Expectation, Flow};
 
 use crate::api::Policy;
 
@@ -28,16 +28,15 @@ impl Guard {
     /// Whether an entry may be kept at all.
     pub(super) fn allows(&mut self, flow: &Flow) -> bool {
         let policy = &self.policy;
-        let in_zones = |zone: u16| {
-            policy
-                .zones
-                .as_ref()
-                .is_none_or(|zones| zones.iter().any(|range| range.contains(&zone)))
-        };
-        let allowed = (policy.filter.is_empty() || policy.filter.accepts(flow))
-            && in_zones(flow.zone.orig)
-            && in_zones(flow.zone.reply)
+        let allowed = policy.entries.judge(flow).is_ok()
             && flow.mark.unwrap_or_default() & !policy.mark_mask == 0;
+        self.refused += u64::from(!allowed);
+        allowed
+    }
+
+    /// Whether an expectation may be kept.
+    pub(super) fn allows_expectation(&mut self, expectation: &Expectation) -> bool {
+        let allowed = self.policy.entries.judge_expectation(expectation).is_ok();
         self.refused += u64::from(!allowed);
         allowed
     }
@@ -86,7 +85,10 @@ mod tests {
     #[test]
     fn zones_and_marks_outside_the_policy_are_refused_and_counted() {
         let mut guard = Guard::new(Policy {
-            zones: Some(vec![0..=4]),
+            entries: flow::Policy {
+                zones: Some(vec![0, 4]),
+                ..flow::Policy::default()
+            },
             mark_mask: 0xff,
             ..Policy::default()
         });
