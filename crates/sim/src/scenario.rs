@@ -162,8 +162,8 @@ fn carry_out_once(scenario: &Scenario, trace: bool) -> Report {
     let mut world = World::new(&mut Rng::new(scenario.seed ^ 0x5eed), &outfit);
     world.trace = trace;
     world.watch.trusts = plan.checksum;
-    // After a flush an event tells of an entry only what has changed.
-    world.watch.tells_all &= !plan.commands;
+    // After a flush, or where there was no room at first, an event tells of an entry only what has changed.
+    world.watch.tells_all &= !plan.commands && !plan.tight;
     world.note(format_args!("{plan:?}"));
     let mut run = Run {
         committed_at: world.now(),
