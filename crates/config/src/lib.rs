@@ -6,7 +6,7 @@
 //!
 //! This crate does **not** open logs, sockets or interfaces, and reads no file but in [`load`].
 //!
-//! Modules in reading order: `schema` and `policy` (what a configuration is), `error`, `statement` (what both
+//! Modules in reading order: `schema`, `native` and `policy` (what a configuration is), `error`, `statement` (what both
 //! readers produce), `legacy` (`conntrackd.conf`), `toml`, `lower`, `check`, `convert`, `load`.
 #![cfg_attr(
     not(test),
@@ -25,6 +25,7 @@ mod error;
 mod legacy;
 mod load;
 mod lower;
+mod native;
 mod policy;
 mod protocols;
 mod render;
@@ -37,10 +38,10 @@ pub use compare::needing_restart;
 pub use convert::to_toml;
 pub use error::{ErrorKind, ParseError};
 pub use load::{LoadError, load, parse_text};
+pub use native::{MAX_PEERS, NATIVE_PORT, Native, Peer, PublicKey};
 pub use policy::Policy;
 pub use schema::{
     Alarm, CacheUse, Config, ExpectationSync, Facility, FilterFrom, Ftfw, General, Helper,
-    HelperPolicy, HelperTransport, Helpers, Link, LogLevel, MAX_LINKS, MAX_PEERS, MetricsAddress,
-    Mode, NATIVE_PORT, Native, Notrack, Origin, Peer, Place, PublicKey, Role, Scheduler, Source,
-    Statistics, Sync, Transport, Warning,
+    HelperPolicy, HelperTransport, Helpers, Link, LogLevel, MAX_LINKS, MetricsAddress, Mode,
+    Notrack, Origin, Place, Role, Scheduler, Source, Statistics, Sync, Transport, Warning,
 };

@@ -7,10 +7,11 @@ use std::time::Duration;
 use flow::filter::Network;
 use flow::{Action, Family, TcpState};
 
+use crate::native::NATIVE_LISTEN;
 use crate::protocols::usual_name;
 use crate::schema::{
-    ACK_WINDOW, CACHE_TIMEOUT, ERROR_QUEUE_LEN, LOG_FILE, NATIVE_LISTEN, PURGE_TIMEOUT,
-    REFRESH_TIME, RESEND_QUEUE_LEN, STATS_LOG_FILE,
+    ACK_WINDOW, CACHE_TIMEOUT, ERROR_QUEUE_LEN, LOG_FILE, PURGE_TIMEOUT, REFRESH_TIME,
+    RESEND_QUEUE_LEN, STATS_LOG_FILE,
 };
 use crate::{
     CacheUse, Config, ExpectationSync, FilterFrom, General, Helper, HelperTransport, Link, Mode,

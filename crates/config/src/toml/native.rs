@@ -7,7 +7,7 @@ use toml::Spanned;
 use super::schema::{self, File};
 use super::{Read, Reader, place};
 use crate::error::{ErrorKind, ParseError};
-use crate::schema::{MAX_PEERS, NATIVE_LISTEN, NATIVE_PORT, Native, Peer, PublicKey};
+use crate::native::{MAX_PEERS, NATIVE_LISTEN, NATIVE_PORT, Native, Peer, PublicKey};
 use crate::statement::Clause;
 
 /// Longest name of a node, bytes.

@@ -1,0 +1,65 @@
+//! Sections `native` and `peer`, which only TOML has: the dialect that our nodes speak with each other.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+/// Most peers of the native dialect.
+pub const MAX_PEERS: usize = 16;
+
+/// Port of the native dialect.
+pub const NATIVE_PORT: u16 = 3781;
+
+/// Default of `listen`: every address of both families.
+pub(crate) const NATIVE_LISTEN: SocketAddr =
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), NATIVE_PORT);
+
+/// The native dialect: encrypted, with one connection to each peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Native {
+    /// Name of this node, as the peers call it. `name`, 1 to 64 bytes.
+    pub name: String,
+    /// Address and port that peers reach this node at. `listen`, default `[::]:3781`: every address of the
+    /// host, of both families.
+    pub listen: SocketAddr,
+    /// File that holds the private key, as `conntrackd keygen` writes it. `private_key_file`.
+    pub private_key_file: PathBuf,
+    /// Speak version 1 as well, over the links of the section `sync`. `version_1`, default off.
+    pub version_1: bool,
+    /// The other nodes in file order, 1 to [`MAX_PEERS`]. `[[peer]]`.
+    pub peers: Vec<Peer>,
+}
+
+/// A node that this one speaks with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its name. `name`, 1 to 64 bytes, of no other node.
+    pub name: String,
+    /// Where it listens: one address for each dedicated link, in the order in which they are tried.
+    /// `addresses`, at least one; without a port, [`NATIVE_PORT`].
+    pub addresses: Vec<SocketAddr>,
+    /// The keys it may have: more than one while its key is being changed. `public_keys`, at least one.
+    pub public_keys: Vec<PublicKey>,
+}
+
+/// A public key of 32 bytes; in base64 in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PublicKey(pub [u8; 32]);
+
+impl PublicKey {
+    /// The key of 44 characters of base64.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        let bytes = STANDARD.decode(text).ok()?;
+        bytes.try_into().ok().map(Self)
+    }
+}
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&STANDARD.encode(self.0))
+    }
+}
