@@ -10,19 +10,20 @@ _conntrackd() {
     esac
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case $word in
-            check|convert|dump|role|ready|rehearse|stats|top) verb=$word; break ;;
+            check|convert|dump|keygen|peers|ready|rehearse|role|stats|sweep|top) verb=$word; break ;;
         esac
     done
     case $verb in
-        check|convert) words='-C' ;;
+        check|convert|sweep) words='-C' ;;
+        keygen) COMPREPLY=($(compgen -f -- "$current")); return ;;
         dump) words='internal external expect --json --xml -C' ;;
         top) words='--once --interval --peer -C' ;;
         role) words='primary backup fault --timeout --json -C' ;;
-        ready|rehearse) words='--json -C' ;;
+        peers|ready|rehearse) words='--json -C' ;;
         stats) words='network cache runtime link rsqueue process queue expect --json -C' ;;
         *)
             if [[ $current == -* || -z $words ]]; then
-                words='-d -C -v -h -c -f -F -i -e -k -s -R -n -B -t -x check convert dump role ready rehearse stats top'
+                words='-d -C -v -h -c -f -F -i -e -k -s -R -n -B -t -x check convert dump keygen peers ready rehearse role stats sweep top'
             fi ;;
     esac
     COMPREPLY=($(compgen -W "$words" -- "$current"))

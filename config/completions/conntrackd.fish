@@ -1,5 +1,5 @@
 # Completion of conntrackd(8) for fish.
-set -l verbs check convert dump role ready rehearse stats top
+set -l verbs check convert dump keygen peers ready rehearse role stats sweep top
 set -l pages network cache runtime link rsqueue process queue expect
 complete -c conntrackd -f
 complete -c conntrackd -s C -r -F -d 'Configuration'
@@ -22,7 +22,7 @@ complete -c conntrackd -n "not __fish_seen_subcommand_from $verbs" -s x -d 'As X
 complete -c conntrackd -n '__fish_seen_subcommand_from role' -a 'primary backup fault'
 complete -c conntrackd -n '__fish_seen_subcommand_from role' -l timeout -x -d 'Seconds to wait'
 complete -c conntrackd -n '__fish_seen_subcommand_from stats' -a "$pages"
-complete -c conntrackd -n '__fish_seen_subcommand_from dump role ready rehearse stats' -l json -d 'For a program'
+complete -c conntrackd -n '__fish_seen_subcommand_from dump peers ready rehearse role stats' -l json -d 'For a program'
 complete -c conntrackd -n '__fish_seen_subcommand_from dump' -a 'internal external expect'
 complete -c conntrackd -n '__fish_seen_subcommand_from dump' -l xml -d 'As XML'
 complete -c conntrackd -n '__fish_seen_subcommand_from top' -l once -d 'Once, as plain text'
