@@ -145,6 +145,12 @@ fn make_key(daemon: &Daemon, file: &str) -> String {
     public.trim().to_owned()
 }
 
+/// Of two nodes the one with the lower key does.
+fn dials(own: &str, other: &str) -> bool {
+    let bytes = |text| config::PublicKey::from_text(text).unwrap().0;
+    bytes(own) < bytes(other)
+}
+
 #[test]
 fn only_the_configured_keys_connect_and_old_protocols_get_nowhere() {
     require_root_or_skip!();
@@ -161,12 +167,18 @@ fn only_the_configured_keys_connect_and_old_protocols_get_nowhere() {
     let refused = nodes.daemons[0].launch().unwrap_err().to_string();
     assert!(refused.contains("may be read by others"), "{refused}");
 
-    // A node with a key that nobody knows.
-    make_key(&nodes.daemons[1], "wrong");
+    // A node with a key that nobody knows, such that somebody dials.
+    let wrong = (0..1024)
+        .map(|number| format!("wrong{number}"))
+        .find(|file| {
+            let wrong = make_key(&nodes.daemons[1], file);
+            dials(&key_a, &key_b) || dials(&wrong, &key_a)
+        })
+        .expect("half of all keys will do");
     let link = "[[sync.link]]\ntransport = \"udp\"\ninterface = \"sync\"\nport = 3780\n\
                 local_address = \"192.168.100.1\"\npeer_address = \"192.168.100.2\"\n";
     nodes.configure(0, "key", &key_b, link);
-    nodes.configure(1, "wrong", &key_a, "");
+    nodes.configure(1, &wrong, &key_a, "");
     nodes.daemons[0].launch().unwrap();
     nodes.daemons[1].launch().unwrap();
     nodes.wait_for_words(0, "it has none of the keys that are configured for it");
