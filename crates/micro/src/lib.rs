@@ -17,7 +17,7 @@ use engine::api::{
 use engine::snapshot::{ExternalStats, InternalStats};
 use engine::{Engine, KernelSocket, LinkId, Mode, Origins, Output, Start};
 use flow::FlowFilter;
-use syncwire::{Flags, encode};
+use syncwire::{Carrier, Flags, Split, encode, split};
 
 /// Events of a real kernel, one netlink message after the other.
 const CAPTURED: &[u8] = include_bytes!("../events.bin");
@@ -71,6 +71,8 @@ pub struct Node {
     now: Instant,
     peer_seq: u32,
     ack: Vec<u8>,
+    /// The datagram sent last.
+    last: Vec<u8>,
 }
 
 impl std::fmt::Debug for Node {
@@ -102,6 +104,7 @@ impl Node {
             now,
             peer_seq: 1,
             ack: Vec::with_capacity(64),
+            last: Vec::with_capacity(2048),
         }
     }
 
@@ -114,11 +117,18 @@ impl Node {
                 self.engine.handle_events(self.now, event);
             }
             self.engine.handle_timeout(self.now);
-            sent.add(drain(&mut self.engine, &mut each));
+            let last = &mut self.last;
+            sent.add(drain(&mut self.engine, |datagram| {
+                last.clear();
+                last.extend_from_slice(datagram);
+                each(datagram);
+            }));
         }
         self.ack.clear();
         self.peer_seq += 1;
-        encode::control(&mut self.ack, Flags::ACK, self.peer_seq, 0, i32::MAX as u32);
+        // What was never sent cannot be acknowledged.
+        let to = last_number(&self.last);
+        encode::control(&mut self.ack, Flags::ACK, self.peer_seq, 0, to);
         self.engine.handle_datagram(self.now, LinkId(0), &self.ack);
         sent.add(drain(&mut self.engine, &mut each));
         sent
@@ -148,6 +158,15 @@ impl Node {
             _ => 0,
         }
     }
+}
+
+/// Number of the last message of a datagram.
+fn last_number(datagram: &[u8]) -> u32 {
+    let (mut rest, mut last) = (datagram, 0);
+    while let Split::Message(message, behind) = split(rest, Carrier::Datagram) {
+        (rest, last) = (behind, message.seq);
+    }
+    last
 }
 
 fn drain(engine: &mut Engine, mut each: impl FnMut(&[u8])) -> Sent {
