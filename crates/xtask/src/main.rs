@@ -1,7 +1,7 @@
 //! The project's commands: `cargo xtask help` lists them.
 //!
 //! In reading order: [`tools`] (programs that must be there), [`stage`] (steps with their time), [`mod@test`], [`fuzz`], [`sim`], [`man`],
-//! [`package`], [`book`], [`reference`], [`screens`], [`mod@bench`], [`instructions`] (what an event may cost), [`demo`], [`story`] (how the demo speaks).
+//! [`package`], [`book`], [`mod@reference`], [`screens`], [`mod@bench`], [`instructions`] (what an event may cost), [`demo`], [`story`] (how the demo speaks).
 
 mod bench;
 mod book;
