@@ -40,7 +40,7 @@ pub(super) fn build(binaries: &Path, scratch: &Path, out: &Path) -> Result<PathB
     fs::write(control.join("md5sums"), sums(&tree)?)?;
     for script in SCRIPTS {
         let path = control.join(script);
-        fs::copy(workspace().join("packaging").join(script), &path)?;
+        fs::copy(workspace().join("config/package").join(script), &path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
     }
     tree.settle()?;

@@ -57,7 +57,7 @@ pub(super) fn build(binaries: &Path, scratch: &Path, out: &Path) -> Result<PathB
 }
 
 fn text(tree: &Tree) -> Result<String> {
-    let scripts = fs::read_to_string(workspace().join("packaging/rpm-scripts.spec"))?;
+    let scripts = fs::read_to_string(workspace().join("config/package/rpm-scripts.spec"))?;
     let files: String = tree
         .files
         .iter()
