@@ -1,6 +1,6 @@
 //! Who has the most entries in a cache.
 //!
-//! Counted in bounded memory (Misra and Gries): an address with more than one part in [`KEPT_MAX`] of all entries is
+//! Counted in bounded memory (Misra and Gries): an address with more than one part in 4096 of all entries is
 //! always found, and is told at most that much too low.
 
 use std::collections::HashMap;
