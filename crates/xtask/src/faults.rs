@@ -68,20 +68,46 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(code)
 }
 
-/// Runs churn for so many minutes.
+/// How long a soak takes: until both are reached.
+#[derive(Debug, PartialEq)]
+struct SoakLength {
+    minutes: f64,
+    flows: u64,
+}
+
+impl SoakLength {
+    fn parse(words: &[&str]) -> Result<Self> {
+        let (mut minutes, mut flows) = (None, None);
+        for pair in words.chunks(2) {
+            match pair {
+                ["--minutes", text] => {
+                    minutes = Some(text.parse().context("--minutes wants a number")?);
+                }
+                ["--flows", text] => {
+                    flows = Some(text.parse().context("--flows wants a whole number")?);
+                }
+                _ => bail!("soak [--minutes M] [--flows N]"),
+            }
+        }
+        let default = if flows.is_some() { 0.1 } else { 10.0 };
+        let length = Self {
+            minutes: minutes.unwrap_or(default),
+            flows: flows.unwrap_or(0),
+        };
+        ensure!(
+            (0.1..=10_000.0).contains(&length.minutes),
+            "--minutes wants a number from 0.1 on"
+        );
+        Ok(length)
+    }
+}
+
+/// Runs churn for so many minutes, and until so many flows have come and gone.
 ///
 /// # Errors
-/// As [`run`]; or the number is none.
+/// As [`run`]; or a number is none.
 pub(crate) fn soak(words: &[&str]) -> Result<ExitCode> {
-    let minutes: f64 = match words {
-        ["--minutes", minutes] => minutes.parse().context("--minutes wants a number")?,
-        [] => 10.0,
-        _ => bail!("soak [--minutes M]"),
-    };
-    ensure!(
-        (0.1..=10_000.0).contains(&minutes),
-        "--minutes wants a number from 0.1 on"
-    );
+    let length = SoakLength::parse(words)?;
     prepare()?;
     start(
         Command::new(cargo())
@@ -95,7 +121,8 @@ pub(crate) fn soak(words: &[&str]) -> Result<ExitCode> {
                 "--",
             ])
             .args(["soak::", "--nocapture"])
-            .env("FAULTS_SOAK_MINUTES", minutes.to_string()),
+            .env("FAULTS_SOAK_MINUTES", length.minutes.to_string())
+            .env("FAULTS_SOAK_FLOWS", length.flows.to_string()),
     )
 }
 
@@ -138,5 +165,16 @@ mod tests {
             (true, Some("wire"))
         );
         assert!(Options::parse(&["--long"]).is_err());
+    }
+
+    #[test]
+    fn a_soak_ends_with_its_minutes_and_its_flows() {
+        let parsed = |words: &[&str]| SoakLength::parse(words).map(|it| (it.minutes, it.flows));
+        assert_eq!(parsed(&[]).unwrap(), (10.0, 0));
+        assert_eq!(parsed(&["--flows", "20000000"]).unwrap(), (0.1, 20_000_000));
+        let both = ["--minutes", "5", "--flows", "7"];
+        assert_eq!(parsed(&both).unwrap(), (5.0, 7));
+        assert!(parsed(&["--flows"]).is_err());
+        assert!(parsed(&["--minutes", "0"]).is_err());
     }
 }

@@ -43,7 +43,7 @@ cargo xtask faults [--full] [FILTER]
     Real faults against real daemons in network namespaces, one after the other: kills, stops, bad links, overruns, full
     tables and disks, floods. Prints how long each took to heal. --full: at full length, about half an hour.
 
-cargo xtask soak [--minutes M]
+cargo xtask soak [--minutes M] [--flows N]
     40,000 new flows a second for M minutes (10 if not told: 24 million): memory must stay flat, descriptors constant, the
     tables equal at the end.
 
