@@ -8,9 +8,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use netlab::daemon::OUR_DAEMON;
 use netlab::process::{Background, COMMAND_LIMIT, run_within};
 use netlab::skip::{find_tool, skip};
 use netlab::{Lab, Peer, require_root_or_skip};
+
+#[path = "documents/blocks.rs"]
+mod blocks;
+
+use blocks::{blocks, workspace};
 
 const UNIT: &str = "usr/lib/systemd/system/conntrackd.service";
 const WANTED: &str = "etc/systemd/system/multi-user.target.wants/conntrackd.service";
@@ -33,10 +39,6 @@ const BOOKS: [&str; 11] = [
     "etc/gshadow-",
     "run/adduser",
 ];
-
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
 
 fn xtask(words: &[&str]) -> PathBuf {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
@@ -74,6 +76,10 @@ impl Root {
             .success()
             .unwrap();
         fs::write(root.join("dev/null"), "").unwrap();
+        fs::create_dir_all(root.join("target/package")).unwrap();
+        // An administrator is asked whether the distribution's package may go.
+        let answers = root.join("etc/apt/apt.conf.d/yes");
+        fs::write(answers, "APT::Get::Assume-Yes \"true\";\n").unwrap();
         Self(root)
     }
 
@@ -90,12 +96,11 @@ impl Root {
         finished.unwrap_or_else(|error| panic!("{line}: {error:#}"))
     }
 
-    /// Copies a package in and installs it as an administrator would, what it replaces going.
+    /// Installs a package as the documents say, from the folder in which it was made.
     fn install(&self, package: &Path) {
-        let name = package.file_name().unwrap();
-        fs::copy(package, self.0.join("srv").join(name)).unwrap();
-        let name = name.to_str().unwrap();
-        self.run(&format!("apt-get -y -q install /srv/{name}"));
+        let folder = self.path("target/package");
+        fs::copy(package, folder.join(package.file_name().unwrap())).unwrap();
+        self.run(&documented("apt install "));
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -110,15 +115,31 @@ impl Root {
         fs::read_to_string(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    /// Everything there is but the books and what was laid into `srv`.
+    /// Everything there is but the books, what was laid into `srv`, and the packages made.
     fn paths(&self) -> BTreeSet<String> {
-        let listing = self.run("find / -xdev -not -path '/srv/*' -not -path '/dev/*'");
+        let listing =
+            self.run("find / -xdev -not -path '/srv/*' -not -path '/target/*' -not -path '/dev/*'");
         let own = |path: &&str| {
             let path = path.trim_start_matches('/');
             !BOOKS.iter().any(|book| path.starts_with(book)) && path != "dev"
         };
         listing.lines().filter(own).map(str::to_owned).collect()
     }
+}
+
+/// The one command of that beginning which the documents have for a host.
+fn documented(beginning: &str) -> String {
+    let blocks = blocks();
+    let host = blocks.iter().filter(|block| block.info == "sh host");
+    let mut found: Option<(&str, &str)> = None;
+    for (line, block) in host.flat_map(|block| block.lines().map(move |line| (line, block))) {
+        if line.starts_with(beginning) {
+            let (first, place) = *found.get_or_insert((line, &block.place));
+            assert_eq!(line, first, "{} says otherwise than {place}", block.place);
+        }
+    }
+    let (line, _) = found.unwrap_or_else(|| panic!("no document says {beginning}"));
+    line.to_owned()
 }
 
 fn enough() -> bool {
@@ -159,13 +180,14 @@ fn a_debian_package_lives_and_leaves_nothing() {
     }
     root.run("conntrackd check -C /etc/conntrackd/conntrackd.toml");
     verify_unit(&root);
+    settings_count(&mut lab, &root);
     start_as_the_unit_does(&mut lab, &root);
 
     // The administrator's changes outlive a new version.
     let config = root.path("etc/conntrackd/conntrackd.toml");
     let edited = root.read("etc/conntrackd/conntrackd.toml") + "\n# ours\n";
     fs::write(&config, &edited).unwrap();
-    root.run("dpkg -i /srv/conntrackd-rs_*.deb");
+    root.run("dpkg -i /target/package/conntrackd-rs_*.deb");
     assert_eq!(root.read("etc/conntrackd/conntrackd.toml"), edited);
 
     fs::write(root.path("var/log/conntrackd.log"), "a line\n").unwrap();
@@ -301,7 +323,7 @@ fn lint(package: &Path) {
         .args(["--allow-root", "--fail-on", "error,warning"])
         .arg(package);
     // Programs that are being worked on are not stripped.
-    if cfg!(debug_assertions) && std::env::var_os("CONNTRACKD_BIN").is_none() {
+    if cfg!(debug_assertions) && std::env::var_os(OUR_DAEMON).is_none() {
         command.args(["--suppress-tags", "unstripped-binary-or-object"]);
     }
     let said = run_within(command, "", COMMAND_LIMIT).unwrap();
@@ -321,8 +343,32 @@ fn verify_unit(root: &Root) {
     assert_eq!(complaints, Vec::<&str>::new(), "{}", said.stderr);
 }
 
+/// The kernel takes the settings, by the command of the documents.
+fn settings_count(lab: &mut Lab, root: &Root) {
+    let namespace = lab.namespace("settings").unwrap();
+    let line = documented("sysctl -p ");
+    let file = line.strip_prefix("sysctl -p ").unwrap();
+    let sysctl = |words: &[&str]| {
+        let mut command = namespace.command("sysctl");
+        command.args(words);
+        let said = run_within(command, "", COMMAND_LIMIT).unwrap();
+        said.success().unwrap()
+    };
+    let set = "net.netfilter.nf_conntrack_tcp_loose";
+    sysctl(&["-q", "-w", &format!("{set}=1")]);
+    sysctl(&["-p", root.path(file).to_str().unwrap()]);
+    assert_eq!(sysctl(&["-n", set]).trim(), "0");
+    assert_eq!(
+        sysctl(&["-n", "net.netfilter.nf_conntrack_events"]).trim(),
+        "1"
+    );
+}
+
 /// Runs what the unit's `ExecStart` says, inside the root, and waits until it reports as the unit's type asks.
 fn start_as_the_unit_does(lab: &mut Lab, root: &Root) {
+    let restart = documented("systemctl ");
+    assert_eq!(restart, "systemctl restart conntrackd");
+    assert!(UNIT.ends_with("/conntrackd.service"));
     let unit = root.read(UNIT);
     let value = |key: &str| {
         unit.lines()
@@ -407,6 +453,32 @@ fn start_as_the_unit_does(lab: &mut Lab, root: &Root) {
         "ready only after {fastest:?}, a listing takes {reading:?}"
     );
     fs::remove_file(root.path("run/notify")).unwrap();
+}
+
+/// Programs whose size the documents tell, and how far off that may be.
+const SIZED: [&str; 3] = ["conntrackd", "conntrack", "conntrackd-top"];
+const SIZE_OFF_MAX: f64 = 0.15;
+
+#[test]
+fn the_programs_are_as_large_as_the_documents_say() {
+    let Some(ours) = std::env::var_os(OUR_DAEMON) else {
+        return skip("CONNTRACKD_BIN names no release binaries");
+    };
+    let text = fs::read_to_string(workspace().join("docs/guide/installation.md")).unwrap();
+    for name in SIZED {
+        let row = text
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("| `{name}`")))
+            .unwrap();
+        let told = row.split('|').nth(1).unwrap().trim();
+        let told: f64 = told.strip_suffix(" MiB").unwrap().parse().unwrap();
+        let program = Path::new(&ours).with_file_name(name);
+        let size = fs::metadata(program).unwrap().len() as f64 / f64::from(1 << 20);
+        assert!(
+            (size / told - 1.0).abs() < SIZE_OFF_MAX,
+            "{name}: {size:.1} MiB, told {told}"
+        );
+    }
 }
 
 #[test]
