@@ -43,6 +43,8 @@ const RULES: &str = "
 pub(crate) enum Told {
     /// It reads keepalived's FIFO.
     Fifo,
+    /// It reads keepalived's FIFO, but keepalived does not ask whether it is in step.
+    Blindly,
     /// By `conntrackd-gate`.
     Gate,
     /// By `conntrackd-notify`: the commands of the original, one by one.
@@ -248,7 +250,7 @@ fn configure_ours(daemon: &mut Daemon, told: Told) {
     let toml = daemon.try_client(["convert"]).unwrap().stdout;
     let path = |file| daemon.path(file).display().to_string();
     let mut options = format!("[general]\nready_file = \"{}\"\n", path("ready"));
-    if told == Told::Fifo {
+    if matches!(told, Told::Fifo | Told::Blindly) {
         options += &format!("keepalived_fifo = \"{}\"\n", path("fifo"));
     }
     let toml = with(&toml, "[general]\n", &options);
@@ -260,7 +262,7 @@ fn write_scripts(dir: &Path, program: &Path, daemon: &Daemon, told: Told) -> Str
     let conf = daemon.config_path().display().to_string();
     let client = format!("{} -C {conf} role", program.display());
     let (name, text) = match told {
-        Told::Fifo => return client,
+        Told::Fifo | Told::Blindly => return client,
         Told::Gate => {
             let mut closed = CLOSED.to_owned();
             for (_, sample, addr) in ADDRS {
@@ -304,8 +306,12 @@ fn conf_for(daemon: &Daemon, priority: &str, told: Told, command: &str) -> Strin
     text = with(&text, "advert_int 0.5", "advert_int 0.1");
     let ready = daemon.path("ready").display().to_string();
     text = with(&text, "/run/conntrackd.ready", &ready);
+    if matches!(told, Told::Blindly | Told::Commands) {
+        text = with(&text, "    sync_group_tracking_weight\n", "");
+        text = with(&text, "    track_file {\n        conntrackd\n    }\n", "");
+    }
     match told {
-        Told::Fifo => {
+        Told::Fifo | Told::Blindly => {
             let fifo = daemon.path("fifo").display().to_string();
             text = with(
                 &text,
@@ -320,8 +326,6 @@ fn conf_for(daemon: &Daemon, priority: &str, told: Told, command: &str) -> Strin
         Told::Gate => with(&text, "/usr/sbin/conntrackd role", command),
         Told::Commands => {
             // The original has no word for being in step: a fixed time must do.
-            text = with(&text, "    sync_group_tracking_weight\n", "");
-            text = with(&text, "    track_file {\n        conntrackd\n    }\n", "");
             text = with(
                 &text,
                 "    advert_int",
