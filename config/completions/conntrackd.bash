@@ -3,7 +3,7 @@ _conntrackd() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} verb= word words
     case $previous in
         -C) COMPREPLY=($(compgen -f -- "$current")); return ;;
-        --timeout|--interval|--peer) return ;;
+        --timeout|--from|--interval|--peer) return ;;
         -c|-F|-R|-i|-e) words='ct expect' ;;
         -f) words='internal external' ;;
         -s) words='network cache runtime link rsqueue process queue ct expect' ;;
@@ -18,7 +18,7 @@ _conntrackd() {
         keygen) COMPREPLY=($(compgen -f -- "$current")); return ;;
         dump) words='internal external expect --json --xml -C' ;;
         top) words='--once --interval --peer -C' ;;
-        role) words='primary backup fault --timeout --json -C' ;;
+        role) words='primary backup fault --from --timeout --json -C' ;;
         peers|ready|rehearse) words='--json -C' ;;
         stats) words='network cache runtime link rsqueue process queue expect --json -C' ;;
         *)

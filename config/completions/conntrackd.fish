@@ -21,6 +21,7 @@ complete -c conntrackd -n "not __fish_seen_subcommand_from $verbs" -s t -d 'Empt
 complete -c conntrackd -n "not __fish_seen_subcommand_from $verbs" -s x -d 'As XML'
 complete -c conntrackd -n '__fish_seen_subcommand_from role' -a 'primary backup fault'
 complete -c conntrackd -n '__fish_seen_subcommand_from role' -l timeout -x -d 'Seconds to wait'
+complete -c conntrackd -n '__fish_seen_subcommand_from role' -l from -x -d 'Node to take over'
 complete -c conntrackd -n '__fish_seen_subcommand_from stats' -a "$pages"
 complete -c conntrackd -n '__fish_seen_subcommand_from dump peers ready rehearse role stats' -l json -d 'For a program'
 complete -c conntrackd -n '__fish_seen_subcommand_from dump' -a 'internal external expect'

@@ -69,7 +69,7 @@ fn only_looks(request: Request) -> bool {
         | Answer::Talkers(_)
         | Answer::None => true,
         Answer::Export => true,
-        Answer::Command(_) | Answer::Become(_) | Answer::Kill => false,
+        Answer::Command(_) | Answer::Become(_) | Answer::TakeOver | Answer::Kill => false,
     }
 }
 
@@ -91,6 +91,7 @@ mod tests {
             Request::Commit,
             Request::Kill,
             Request::BecomePrimary,
+            Request::TakeOver,
             Request::RequestResync,
             Request::SchedulePurge,
         ] {

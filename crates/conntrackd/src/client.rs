@@ -49,13 +49,27 @@ pub(crate) fn run_for(
     timeout: Option<Duration>,
     out: &mut impl Write,
 ) -> Result<(), ClientError> {
+    run_with(path, request, &[], timeout, out)
+}
+
+/// Like [`run_for`], of a request that needs more than its number.
+///
+/// # Errors
+/// See [`ClientError`].
+pub(crate) fn run_with(
+    path: &Path,
+    request: u32,
+    more: &[u8],
+    timeout: Option<Duration>,
+    out: &mut impl Write,
+) -> Result<(), ClientError> {
     let mut stream = UnixStream::connect(path).map_err(ClientError::Connect)?;
     stream
         .set_read_timeout(timeout)
         .map_err(ClientError::Send)?;
     // In one write: the original waits for the rest of a short one and does nothing else meanwhile.
     stream
-        .write_all(&request.to_ne_bytes())
+        .write_all(&[&request.to_ne_bytes(), more].concat())
         .map_err(ClientError::Send)?;
     match copy(&mut stream, out) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(ClientError::Refused),

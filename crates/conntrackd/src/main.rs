@@ -75,8 +75,12 @@ fn carry_out(call: &Call) -> ExitCode {
         Verb::Convert => check::convert(config),
         Verb::Sweep => lock::sweep(config),
         Verb::Role => with_socket(config, |socket| verbs::role(socket, json)),
-        Verb::Become { role, timeout } => with_socket(config, |socket| {
-            verbs::become_role(socket, *role, *timeout, json)
+        Verb::Become {
+            role,
+            from,
+            timeout,
+        } => with_socket(config, |socket| {
+            verbs::become_role(socket, *role, from, *timeout, json)
         }),
         Verb::Peers => with_socket(config, |socket| verbs::peers(socket, json)),
         Verb::Keygen(file) => verbs::keygen(file.as_deref()),

@@ -32,9 +32,9 @@ impl Kind {
     /// Of a request that may take long.
     fn of(request: Request) -> Option<Self> {
         match request.answer() {
-            Answer::Command(Command::Commit(_)) | Answer::Become(engine::Role::Primary) => {
-                Some(Self::Commit)
-            }
+            Answer::Command(Command::Commit(_))
+            | Answer::Become(engine::Role::Primary)
+            | Answer::TakeOver => Some(Self::Commit),
             Answer::Command(Command::SendBulk) => Some(Self::Bulk),
             Answer::Dump(dump) => Some(Self::Dump(dump.side, dump.table)),
             _ => None,

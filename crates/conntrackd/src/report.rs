@@ -83,6 +83,11 @@ pub(crate) fn role(driver: &Driver, outcome: Option<Outcome>) -> Vec<u8> {
     json::line(&role_report(driver, Instant::now(), outcome))
 }
 
+/// The role that stays where another one was asked for in vain.
+pub(crate) fn role_refused(driver: &Driver, error: String) -> Vec<u8> {
+    json::line(&role_report(driver, Instant::now(), None).refused(error))
+}
+
 fn role_report(driver: &Driver, now: Instant, outcome: Option<Outcome>) -> RoleReport {
     let state = driver.engine.role();
     let passed = now.saturating_duration_since(state.since);

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use control::json;
 use control::request::{Answer, Dump, Request, Table};
+use control::takeover;
 use control::talkers::Talkers;
 use ctnetlink::socket::{Received, RequestSocket};
-use engine::{Command, RoleCause};
+use engine::{Command, Engine, PeerSet, RoleCause};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::yield_now;
@@ -135,14 +136,26 @@ async fn client(shared: &Shared, stream: UnixStream, place: &Place) -> io::Resul
             let _ = ended.await;
         }
         Answer::Become(role) => {
-            let ended = shared
-                .borrow_mut()
-                .command(Command::Become(role, RoleCause::Role));
-            let Ok(outcome) = ended.await else {
+            change_role(shared, &mut stream, Command::Become(role, RoleCause::Role)).await?;
+        }
+        Answer::TakeOver => {
+            let Some(list) = names(&mut stream).await? else {
+                shared.borrow_mut().local_read_failed += 1;
                 return Ok(());
             };
-            let report = report::role(&shared.borrow(), Some(outcome));
-            write(&mut stream, &report).await?;
+            let peers = takeover::decode(&list)
+                .ok_or_else(|| "no names were given".to_owned())
+                .and_then(|names| peers_named(&shared.borrow().engine, &names));
+            match peers {
+                Ok(peers) => {
+                    let command = Command::TakeOver(peers, RoleCause::Role);
+                    change_role(shared, &mut stream, command).await?;
+                }
+                Err(error) => {
+                    let report = report::role_refused(&shared.borrow(), error);
+                    write(&mut stream, &report).await?;
+                }
+            }
         }
         Answer::Role => {
             let report = report::role(&shared.borrow(), None);
@@ -206,6 +219,52 @@ async fn client(shared: &Shared, stream: UnixStream, place: &Place) -> io::Resul
         }
     }
     stream.stream.shutdown().await
+}
+
+/// Carries out a change of roles and tells how it has ended.
+async fn change_role(shared: &Shared, stream: &mut Client<'_>, command: Command) -> io::Result<()> {
+    let ended = shared.borrow_mut().command(command);
+    // The sender goes only with the daemon.
+    let Ok(outcome) = ended.await else {
+        return Ok(());
+    };
+    let report = report::role(&shared.borrow(), Some(outcome));
+    write(stream, &report).await
+}
+
+/// The names that follow a request; `None` if they do not come in time, or are too many.
+async fn names(stream: &mut Client<'_>) -> io::Result<Option<Vec<u8>>> {
+    let read = async {
+        let mut len = [0; 4];
+        stream.stream.read_exact(&mut len).await?;
+        let Some(len) = takeover::len(len) else {
+            return Ok(None);
+        };
+        let mut list = vec![0; len];
+        stream.stream.read_exact(&mut list).await?;
+        Ok(Some(list))
+    };
+    timeout(REQUEST_TIMEOUT, read).await.unwrap_or(Ok(None))
+}
+
+/// The peers of these names.
+///
+/// # Errors
+/// There are none of the native dialect, or none of a name.
+fn peers_named(engine: &Engine, names: &[&str]) -> Result<PeerSet, String> {
+    let known: Vec<_> = engine.peer_names().collect();
+    if known.is_empty() {
+        return Err(
+            "nodes have names in the native dialect only, which is not configured here".to_owned(),
+        );
+    }
+    let find = |&name: &&str| {
+        engine.peer_named(name).ok_or_else(|| {
+            let known = known.join("', `");
+            format!("there is no peer `{name}' here; there is: `{known}'")
+        })
+    };
+    names.iter().map(find).collect()
 }
 
 /// Lists the kernel's table through a socket of its own; the kernel waits for us, and we for the client.

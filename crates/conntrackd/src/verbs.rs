@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use control::json::{self, ReadyReport, RoleReport};
 use control::peers::PeerLine;
-use control::{Page, Request};
+use control::{Page, Request, takeover};
 use engine::Role;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -43,26 +43,40 @@ pub(crate) fn role(socket: &Path, json: bool) -> ExitCode {
     }
 }
 
-/// `conntrackd role primary|backup|fault`.
+/// `conntrackd role primary|backup|fault`. `from`: nodes that a new primary takes over; none: those that are its to take.
 pub(crate) fn become_role(
     socket: &Path,
     role: Role,
+    from: &[String],
     timeout: Option<Duration>,
     json: bool,
 ) -> ExitCode {
     let request = match role {
+        Role::Primary if !from.is_empty() => Request::TakeOver,
         Role::Primary => Request::BecomePrimary,
         Role::Fault => Request::BecomeFault,
         Role::Backup | Role::Unknown => Request::BecomeBackup,
     };
+    let more = match request {
+        Request::TakeOver => takeover::encode(from),
+        _ => Some(Vec::new()),
+    };
+    let Some(more) = more else {
+        complain(Level::Error, "these are too many names");
+        return ExitCode::FAILURE;
+    };
     let asked = progress::during(socket, request, || {
-        fetch::<RoleReport>(socket, request, timeout)
+        fetch_with::<RoleReport>(socket, request, &more, timeout)
     });
     match asked {
         Ok((report, line)) => {
             if json {
                 // Whoever reads has seen enough if it goes away.
                 let _ = io::stdout().write_all(&line);
+            }
+            if let Some(error) = &report.error {
+                complain(Level::Error, error);
+                return ExitCode::FAILURE;
             }
             if report.outcome.as_deref() == Some("superseded") {
                 let text = format!("a newer command has made this node {}", report.role);
@@ -185,8 +199,17 @@ fn fetch<T: DeserializeOwned>(
     request: Request,
     timeout: Option<Duration>,
 ) -> Result<(T, Vec<u8>), ClientError> {
+    fetch_with(socket, request, &[], timeout)
+}
+
+fn fetch_with<T: DeserializeOwned>(
+    socket: &Path,
+    request: Request,
+    more: &[u8],
+    timeout: Option<Duration>,
+) -> Result<(T, Vec<u8>), ClientError> {
     let mut line = Vec::new();
-    client::run_for(socket, request.number(), timeout, &mut line)?;
+    client::run_with(socket, request.number(), more, timeout, &mut line)?;
     let report = serde_json::from_slice(&line).map_err(|_| ClientError::NotUnderstood)?;
     Ok((report, line))
 }

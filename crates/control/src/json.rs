@@ -21,9 +21,12 @@ pub struct RoleReport {
     pub generation: u64,
     /// Everything that the role asks for has been done.
     pub settled: bool,
-    /// How a change of roles has ended: `done`, or `superseded` by a newer one.
+    /// How a change of roles has ended: `done`, `superseded` by a newer one, or `refused`, which changed nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
+    /// Why it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 impl RoleReport {
@@ -43,6 +46,17 @@ impl RoleReport {
             generation: state.generation,
             settled: state.is_settled,
             outcome: outcome.map(str::to_owned),
+            error: None,
+        }
+    }
+
+    /// The role that stays, as the one asked for cannot be taken.
+    #[must_use]
+    pub fn refused(self, error: String) -> Self {
+        Self {
+            outcome: Some("refused".to_owned()),
+            error: Some(error),
+            ..self
         }
     }
 }

@@ -4,7 +4,7 @@
 //! Nothing here opens a socket, asks a clock or holds state; a dump is rendered one entry at a time, so
 //! that a table of any size needs no memory.
 //!
-//! Reading order: [`request`], [`stats`], [`dump`], [`xml`], [`jsonl`],
+//! Reading order: [`request`], [`takeover`], [`stats`], [`dump`], [`xml`], [`jsonl`],
 //! [`statslog`], [`json`], [`report`], [`operations`], [`rehearsal`], [`metrics`], [`talkers`].
 
 #![forbid(unsafe_code)]
@@ -30,6 +30,7 @@ pub mod report;
 pub mod request;
 pub mod stats;
 pub mod statslog;
+pub mod takeover;
 pub mod talkers;
 pub mod xml;
 

@@ -92,6 +92,8 @@ pub enum Request {
     Report = 4101,
     /// `peers --json`.
     Peers = 4102,
+    /// `role primary --from`. The names follow: see [`crate::takeover`].
+    TakeOver = 4103,
     /// `dump internal --json`.
     DumpInternalJson = 4112,
     /// `dump external --json`.
@@ -182,6 +184,8 @@ pub enum Answer {
     Dump(Dump),
     /// A role is taken; the answer tells how that has ended.
     Become(Role),
+    /// The role primary is taken, and that of the peers whose names follow; the answer as of [`Answer::Become`].
+    TakeOver,
     /// The role.
     Role,
     /// Whether the node could take over.
@@ -202,7 +206,7 @@ pub enum Answer {
 
 impl Request {
     /// All requests, by number.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 49] = [
         Self::FlushKernel,
         Self::ResyncFromKernel,
         Self::DumpInternal,
@@ -244,6 +248,7 @@ impl Request {
         Self::Ready,
         Self::Report,
         Self::Peers,
+        Self::TakeOver,
         Self::DumpInternalJson,
         Self::DumpExternalJson,
         Self::DumpInternalExpectationsJson,
@@ -358,6 +363,7 @@ impl Request {
             Self::Ready => Answer::Ready,
             Self::Report => Answer::Report,
             Self::Peers => Answer::Peers,
+            Self::TakeOver => Answer::TakeOver,
             Self::Kill => Answer::Kill,
             Self::DumpInternal => flows(Internal, Plain),
             Self::DumpExternal => flows(External, Plain),
@@ -399,7 +405,7 @@ mod tests {
         let mut expected = vec![0, 1];
         expected.extend(16..=26);
         expected.extend(28..=48);
-        expected.extend(4096..=4102);
+        expected.extend(4096..=4103);
         expected.extend(4112..=4118);
         assert_eq!(known, expected);
         for number in known {

@@ -15,6 +15,31 @@ pub struct LinkId(pub u8);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId(pub u8);
 
+/// Some of the peers of the native dialect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerSet([u64; 4]);
+
+impl PeerSet {
+    /// Whether a peer is one of them.
+    #[must_use]
+    pub fn contains(&self, peer: PeerId) -> bool {
+        let word = self.0.get(usize::from(peer.0 >> 6));
+        word.is_some_and(|word| word & (1 << (peer.0 & 63)) != 0)
+    }
+}
+
+impl FromIterator<PeerId> for PeerSet {
+    fn from_iter<I: IntoIterator<Item = PeerId>>(peers: I) -> Self {
+        let mut set = Self::default();
+        for peer in peers {
+            if let Some(word) = set.0.get_mut(usize::from(peer.0 >> 6)) {
+                *word |= 1 << (peer.0 & 63);
+            }
+        }
+        set
+    }
+}
+
 /// Whoever gave a command and waits for its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientId(pub u64);
@@ -276,8 +301,9 @@ pub enum Command {
     /// a backup or faulty node schedules a purge, a backup also asks for everything. The newest counts: it ends a
     /// commit that an older one began. Done when the node may take traffic, or at once for the others.
     Become(Role, RoleCause),
-    /// Become a primary that takes over the connections of this native peer, and of no other.
-    TakeOver(PeerId, RoleCause),
+    /// Become a primary that takes over the connections of these native peers, whether they forward or not, and of no
+    /// others. One that is told so once more keeps what it has taken before.
+    TakeOver(PeerSet, RoleCause),
 }
 
 /// How a command has ended.

@@ -17,7 +17,7 @@ use syncwire::Change;
 
 use crate::api::{
     ClientId, ExpectationSync, ExternalMode, InternalMode, KernelSocket, LinkId, LinkState,
-    LiveSettings, Mode, Outcome, PeerId, Scope, Settings, Start,
+    LiveSettings, Mode, Outcome, PeerId, PeerSet, Scope, Settings, Start,
 };
 use crate::cache::Ahead;
 use crate::early::Early;
@@ -74,8 +74,8 @@ pub struct Engine {
     commits: Commits,
     inject: Option<Inject>,
     standby: Option<Standby>,
-    /// The origin whose connections a promotion is about; `None`: those of all that do not forward.
-    takeover_from: Option<usize>,
+    /// The peers whose connections a promotion is about; `None`: all that do not forward.
+    takeover_from: Option<PeerSet>,
     /// The term in which this node was promoted.
     own_term: u64,
     flush: Flush,

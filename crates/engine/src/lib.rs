@@ -36,8 +36,8 @@ pub mod work;
 
 pub use api::{
     Caches, ClientId, Command, KernelSocket, LinkId, LinkState, LiveSettings, Mode, NativeSettings,
-    Origins, Outcome, Output, PeerId, PeerSettings, Policy, Scope, Settings, StandbySettings,
-    Start,
+    Origins, Outcome, Output, PeerId, PeerSet, PeerSettings, Policy, Scope, Settings,
+    StandbySettings, Start,
 };
 pub use engine::{Dumped, Engine, Side};
 pub use lag::Percentiles;

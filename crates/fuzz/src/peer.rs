@@ -1,7 +1,7 @@
 //! Bytes of the other firewall, and of clients.
 
 use control::request::{Answer, Request};
-use engine::{ClientId, Command, RoleCause};
+use engine::{ClientId, Command, PeerSet, RoleCause};
 use syncwire::{Carrier, EncodeOptions, Split, encode, split};
 
 use crate::node::{LINK, Node, Sync};
@@ -65,6 +65,7 @@ pub fn requests(bytes: &[u8]) {
         };
         let command = match request.answer() {
             Answer::Command(command) => command,
+            Answer::TakeOver => Command::TakeOver(PeerSet::default(), RoleCause::Role),
             Answer::Become(role) => Command::Become(role, RoleCause::Role),
             _ => continue,
         };

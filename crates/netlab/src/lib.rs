@@ -7,7 +7,7 @@
 //! [`process`] (bounded and background commands), [`announce`] (addresses that move), [`traffic`] (TCP, UDP and ping whose
 //! content and gaps are checked), [`config`] (configuration texts), [`daemon`] (ours and the original behind one
 //! interface), [`listing`] (comparable lines out of listings), [`features`] (what this kernel can do),
-//! [`schema`] (JSON against its schema), [`table`] (the kernel's table), [`sample`] (entries to fill it with), [`pair`] (two firewalls between a client and a server), [`skip`] (why a test did not run), [`limits`] (room in the kernel's table for large tests).
+//! [`schema`] (JSON against its schema), [`table`] (the kernel's table), [`sample`] (entries to fill it with), [`pair`] (two firewalls between a client and a server), [`mesh`] (several, which speak the native dialect), [`skip`] (why a test did not run), [`limits`] (room in the kernel's table for large tests).
 
 pub mod announce;
 pub mod config;
@@ -16,6 +16,7 @@ pub mod features;
 pub mod lab;
 pub mod limits;
 pub mod listing;
+pub mod mesh;
 pub mod namespace;
 pub mod pair;
 pub mod process;
@@ -29,6 +30,7 @@ pub use config::NodeConfig;
 pub use daemon::{Daemon, Peer};
 pub use features::Feature;
 pub use lab::Lab;
+pub use mesh::Mesh;
 pub use namespace::Namespace;
 pub use pair::Pair;
 pub use table::Table;

@@ -89,24 +89,10 @@ impl Pair {
         let a = lab.namespace("fwA")?;
         let b = lab.namespace("fwB")?;
         let server = lab.namespace("server")?;
-        lab.switch("lan", &[&client, &a, &b])?;
-        lab.switch("wan", &[&server, &a, &b])?;
+        wire(&mut lab, &client, &server, &[&a, &b])?;
         lab.cable((&a, "sync"), (&b, "sync"))?;
-        client.add_addr("lan", &format!("{CLIENT_V4}/24"))?;
-        client.add_addr("lan", "fd00:1::10/64")?;
-        client.run("ip route add default via 10.0.1.1")?;
-        client.run("ip route add default via fd00:1::1")?;
-        server.add_addr("wan", &format!("{SERVER_V4}/24"))?;
-        server.add_addr("wan", &format!("{SERVER_V6}/64"))?;
-        server.run("ip route add fd00:1::/64 via 2001:db8:2::1")?;
         for (firewall, addr) in [(&a, sync_addr(true)), (&b, sync_addr(false))] {
-            firewall.add_addr("sync", &format!("{addr}/24"))?;
-            firewall.forward()?;
-            for (setting, value) in [("tcp_loose", "0"), ("acct", "1"), ("events", "1")] {
-                firewall.sysctl(&format!("net.netfilter.nf_conntrack_{setting}"), value)?;
-            }
-            firewall.nft(RULES)?;
-            firewall.untrack("sync")?;
+            harden(firewall, addr)?;
         }
         let pair = Self {
             client,
@@ -124,11 +110,7 @@ impl Pair {
     /// # Errors
     /// The kernel refuses.
     pub fn activate(&self, firewall: &Namespace) -> Result<()> {
-        for (interface, addr) in ACTIVE_ADDRS {
-            firewall.add_addr(interface, addr)?;
-            announce(firewall, interface, host(addr).parse()?)?;
-        }
-        Ok(())
+        activate(firewall)
     }
 
     /// Lets neither firewall accept new connections any more: whatever still passes belongs to one opened before.
@@ -137,7 +119,7 @@ impl Pair {
     /// nft refuses.
     pub fn close(&self) -> Result<()> {
         for firewall in [&self.a, &self.b] {
-            firewall.nft("flush chain inet filter newcomers")?;
+            close(firewall)?;
         }
         Ok(())
     }
@@ -147,10 +129,7 @@ impl Pair {
     /// # Errors
     /// The kernel refuses.
     pub fn cut(&self, firewall: &Namespace) -> Result<()> {
-        for interface in ["lan", "wan", "sync"] {
-            firewall.set_link(interface, false)?;
-        }
-        Ok(())
+        cut(firewall)
     }
 
     /// Configuration of the daemon on A, or of that on B.
@@ -168,39 +147,129 @@ impl Pair {
     /// From the client through the masquerade; the port is the server's.
     #[must_use]
     pub fn masqueraded<'a>(&'a self, name: &'a str, port: u16) -> Route<'a> {
-        let target = socket_addr(SERVER_V4, port);
-        Route {
-            name,
-            client: &self.client,
-            server: &self.server,
-            listen: target,
-            target,
-        }
+        masqueraded(&self.client, &self.server, name, port)
     }
 
     /// From outside through the port forward to the client's namespace.
     #[must_use]
     pub fn forwarded<'a>(&'a self, name: &'a str) -> Route<'a> {
-        Route {
-            name,
-            client: &self.server,
-            server: &self.client,
-            listen: socket_addr(CLIENT_V4, 80),
-            target: socket_addr(ACTIVE_WAN_V4, 8080),
-        }
+        forwarded(&self.client, &self.server, name)
     }
 
     /// From the client over IPv6, untranslated.
     #[must_use]
     pub fn over_v6<'a>(&'a self, name: &'a str, port: u16) -> Route<'a> {
-        let target = socket_addr(SERVER_V6, port);
-        Route {
-            name,
-            client: &self.client,
-            server: &self.server,
-            listen: target,
-            target,
-        }
+        over_v6(&self.client, &self.server, name, port)
+    }
+}
+
+/// Switches, addresses and routes of client and server, with the firewalls between them.
+pub(crate) fn wire(
+    lab: &mut Lab,
+    client: &Namespace,
+    server: &Namespace,
+    firewalls: &[&Namespace],
+) -> Result<()> {
+    let with = |end| [&[end], firewalls].concat();
+    lab.switch("lan", &with(client))?;
+    lab.switch("wan", &with(server))?;
+    client.add_addr("lan", &format!("{CLIENT_V4}/24"))?;
+    client.add_addr("lan", "fd00:1::10/64")?;
+    client.run("ip route add default via 10.0.1.1")?;
+    client.run("ip route add default via fd00:1::1")?;
+    server.add_addr("wan", &format!("{SERVER_V4}/24"))?;
+    server.add_addr("wan", &format!("{SERVER_V6}/64"))?;
+    server.run("ip route add fd00:1::/64 via 2001:db8:2::1")?;
+    Ok(())
+}
+
+/// The address of a firewall on its link `sync`, strict rules, forwarding.
+pub(crate) fn harden(firewall: &Namespace, sync_addr: &str) -> Result<()> {
+    firewall.add_addr("sync", &format!("{sync_addr}/24"))?;
+    firewall.forward()?;
+    for (setting, value) in [("tcp_loose", "0"), ("acct", "1"), ("events", "1")] {
+        firewall.sysctl(&format!("net.netfilter.nf_conntrack_{setting}"), value)?;
+    }
+    firewall.nft(RULES)?;
+    firewall.untrack("sync")
+}
+
+/// See [`Pair::activate`].
+pub(crate) fn activate(firewall: &Namespace) -> Result<()> {
+    for (interface, addr) in ACTIVE_ADDRS {
+        firewall.add_addr(interface, addr)?;
+        announce(firewall, interface, host(addr).parse()?)?;
+    }
+    Ok(())
+}
+
+/// Takes the active addresses away.
+pub(crate) fn deactivate(firewall: &Namespace) -> Result<()> {
+    for (interface, addr) in ACTIVE_ADDRS {
+        firewall.run(&format!("ip addr del {addr} dev {interface}"))?;
+    }
+    Ok(())
+}
+
+/// See [`Pair::close`].
+pub(crate) fn close(firewall: &Namespace) -> Result<()> {
+    firewall.nft("flush chain inet filter newcomers")
+}
+
+/// See [`Pair::cut`].
+pub(crate) fn cut(firewall: &Namespace) -> Result<()> {
+    for interface in ["lan", "wan", "sync"] {
+        firewall.set_link(interface, false)?;
+    }
+    Ok(())
+}
+
+/// See [`Pair::masqueraded`].
+pub(crate) fn masqueraded<'a>(
+    client: &'a Namespace,
+    server: &'a Namespace,
+    name: &'a str,
+    port: u16,
+) -> Route<'a> {
+    let target = socket_addr(SERVER_V4, port);
+    Route {
+        name,
+        client,
+        server,
+        listen: target,
+        target,
+    }
+}
+
+/// See [`Pair::forwarded`].
+pub(crate) fn forwarded<'a>(
+    client: &'a Namespace,
+    server: &'a Namespace,
+    name: &'a str,
+) -> Route<'a> {
+    Route {
+        name,
+        client: server,
+        server: client,
+        listen: socket_addr(CLIENT_V4, 80),
+        target: socket_addr(ACTIVE_WAN_V4, 8080),
+    }
+}
+
+/// See [`Pair::over_v6`].
+pub(crate) fn over_v6<'a>(
+    client: &'a Namespace,
+    server: &'a Namespace,
+    name: &'a str,
+    port: u16,
+) -> Route<'a> {
+    let target = socket_addr(SERVER_V6, port);
+    Route {
+        name,
+        client,
+        server,
+        listen: target,
+        target,
     }
 }
 

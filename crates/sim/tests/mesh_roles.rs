@@ -148,7 +148,11 @@ fn of_several_that_forward_only_the_named_one_is_taken_over() {
         let (first, second) = (own(&mesh, 0), own(&mesh, 1));
         assert!(first > 30 && second > 30);
         let from = peer_id(2, 0);
-        command(&mut mesh, 2, Command::TakeOver(from, ROLE));
+        command(
+            &mut mesh,
+            2,
+            Command::TakeOver([from].into_iter().collect(), ROLE),
+        );
         mesh.run_for(Duration::from_secs(5));
         assert_eq!(mesh.members[2].node.pending_commands(), 0);
         assert!(mesh.settle(Duration::from_secs(30)));

@@ -22,6 +22,8 @@ pub(crate) enum Verb {
     /// Take a role.
     Become {
         role: Role,
+        /// Names of the nodes that a primary takes over; none: those that it takes over unasked.
+        from: Vec<String>,
         /// Stop waiting after this; the daemon goes on.
         timeout: Option<Duration>,
     },
@@ -96,7 +98,7 @@ fn options<'a>(
     mut call: Call,
     mut args: impl Iterator<Item = &'a OsString>,
 ) -> Result<Call, String> {
-    let (mut timeout, mut format) = (None, Format::Plain);
+    let (mut timeout, mut format, mut named) = (None, Format::Plain, Vec::new());
     while let Some(arg) = args.next() {
         match (arg.as_bytes(), &mut call.verb) {
             (b"-C", _) => {
@@ -136,10 +138,16 @@ fn options<'a>(
             (b"--timeout", Verb::Role | Verb::Become { .. }) => {
                 timeout = Some(seconds(args.next())?);
             }
+            (b"--from", Verb::Role | Verb::Become { .. }) => {
+                let name = args.next().and_then(|name| name.to_str());
+                let name = name.filter(|name| !name.is_empty());
+                named.push(name.ok_or("--from needs the name of a node")?.to_owned());
+            }
             (word, Verb::Role) if role(word).is_some() => {
                 let role = role(word).unwrap_or_default();
                 call.verb = Verb::Become {
                     role,
+                    from: Vec::new(),
                     timeout: None,
                 };
             }
@@ -150,7 +158,13 @@ fn options<'a>(
         }
     }
     match (&mut call.verb, timeout) {
-        (Verb::Become { timeout, .. }, given) => *timeout = given,
+        (Verb::Become { role, .. }, _) if *role != Role::Primary && !named.is_empty() => {
+            return Err("--from is for a node that becomes primary".to_owned());
+        }
+        (Verb::Become { timeout, from, .. }, given) => (*timeout, *from) = (given, named),
+        (Verb::Role, _) if !named.is_empty() => {
+            return Err("--from is for a node that becomes primary".to_owned());
+        }
         (Verb::Dump(None), _) => return Err("dump needs `internal' or `external'".to_owned()),
         (Verb::Dump(Some(dump)), _) => dump.format = format,
         (_, Some(_)) => return Err("--timeout needs a role to wait for".to_owned()),
@@ -212,12 +226,20 @@ mod tests {
         let call = parsed("role --json primary -C /x --timeout 5").unwrap();
         let verb = Verb::Become {
             role: Role::Primary,
+            from: Vec::new(),
             timeout: Some(Duration::from_secs(5)),
         };
         assert_eq!(
             (call.verb, call.json, call.config),
             (verb, true, "/x".into())
         );
+        let call = parsed("role --from fw1 primary --from fw2").unwrap();
+        let verb = Verb::Become {
+            role: Role::Primary,
+            from: vec!["fw1".to_owned(), "fw2".to_owned()],
+            timeout: None,
+        };
+        assert_eq!(call.verb, verb);
         assert_eq!(parsed("role").unwrap().verb, Verb::Role);
         assert_eq!(parsed("ready").unwrap().verb, Verb::Ready);
         assert!(parsed("peers --json").unwrap().json);
@@ -245,6 +267,15 @@ mod tests {
             (
                 "role primary --timeout x",
                 "--timeout needs a number of seconds above 0",
+            ),
+            ("role primary --from", "--from needs the name of a node"),
+            (
+                "role --from fw1",
+                "--from is for a node that becomes primary",
+            ),
+            (
+                "role backup --from fw1",
+                "--from is for a node that becomes primary",
             ),
             ("ready -C", "Missing config filename"),
             ("check --json", "Unknown option: --json"),

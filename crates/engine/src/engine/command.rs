@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::Engine;
-use crate::api::{Caches, ClientId, Command, ExternalMode, Mode, Outcome, Scope};
+use crate::api::{Caches, ClientId, Command, ExternalMode, Mode, Outcome, PeerSet, Scope};
 use crate::external::Owner;
 use crate::fault::{Fault, is_planted};
 use crate::kernel::commit::Commit;
@@ -54,13 +54,9 @@ impl Engine {
                 self.schedule_purge();
                 false
             }
-            Command::Become(role, cause) => {
-                self.takeover_from = None;
-                self.become_role(client, role, cause)
-            }
-            Command::TakeOver(peer, cause) => {
-                self.takeover_from = self.peer(peer).map(|peer| peer.origin);
-                self.become_role(client, Role::Primary, cause)
+            Command::Become(role, cause) => self.become_role(client, role, cause, None),
+            Command::TakeOver(peers, cause) => {
+                self.become_role(client, Role::Primary, cause, Some(peers))
             }
         };
         if let Some(inject) = self.inject.as_mut().filter(|_| self.standby.is_none()) {
@@ -73,9 +69,17 @@ impl Engine {
         debug_assert!(self.check_invariants());
     }
 
-    /// Takes a role. Returns whether the client has to wait.
-    fn become_role(&mut self, client: ClientId, role: Role, cause: RoleCause) -> bool {
-        if self.role.is_becoming(role) {
+    /// Takes a role, of a primary that of these peers. Returns whether the client has to wait.
+    fn become_role(
+        &mut self,
+        client: ClientId,
+        role: Role,
+        cause: RoleCause,
+        from: Option<PeerSet>,
+    ) -> bool {
+        let chose_others = std::mem::replace(&mut self.takeover_from, from) != from;
+        let is_becoming = self.role.is_becoming(role);
+        if is_becoming && !chose_others {
             self.role.wait(client);
             return true;
         }
@@ -91,6 +95,10 @@ impl Engine {
                 return true;
             }
             self.take_origins();
+            if let Some(commit) = self.commit.as_mut().filter(|_| is_becoming) {
+                // It may have passed by what is taken over only now.
+                commit.interrupt();
+            }
             // A commit that runs already will do, unless it has been told to stop.
             if self.commit.is_none() && !self.start_commit(None, Scope::All) {
                 self.finish_takeover();

@@ -231,6 +231,19 @@ impl Engine {
         None
     }
 
+    /// The native peer of this name.
+    #[must_use]
+    pub fn peer_named(&self, name: &str) -> Option<PeerId> {
+        let mut peers = self.peers.iter();
+        let at = peers.position(|peer| peer.name == name)?;
+        u8::try_from(at).ok().map(PeerId)
+    }
+
+    /// Names of the native peers in the order of their ids; none where only version 1 is spoken.
+    pub fn peer_names(&self) -> impl Iterator<Item = &str> {
+        self.peers.iter().map(|peer| peer.name.as_str())
+    }
+
     pub(super) fn peer(&self, peer: PeerId) -> Option<&Peer> {
         self.peers.get(usize::from(peer.0))
     }

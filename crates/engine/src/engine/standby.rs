@@ -4,7 +4,7 @@ use flow::{Flow, Key};
 use syncwire::Change;
 
 use super::Engine;
-use crate::api::Scope;
+use crate::api::{PeerId, Scope};
 use crate::cache::{Cache, Object, Slot, State};
 use crate::external::Owner;
 use crate::journal::Marks;
@@ -367,11 +367,12 @@ impl Engine {
         }
     }
 
-    /// Forgets what the peer of version 1 told: it is this node's.
+    /// Forgets what the peer of version 1 told, where it is this node's.
     pub(super) fn clear_version_1(&mut self) {
         let natives: Vec<_> = self.peers.iter().map(|peer| peer.origin).collect();
         let externals = self.externals.iter_mut().enumerate();
-        for (_, external) in externals.filter(|(at, _)| !natives.contains(at)) {
+        let taken = externals.filter(|(at, e)| !natives.contains(at) && e.is_taken());
+        for (_, external) in taken {
             external.clear();
             external.owner = Owner::Origin;
         }
@@ -413,19 +414,22 @@ impl Engine {
         let chosen = self.takeover_from;
         let mut taken = Vec::new();
         for (origin, external) in self.externals.iter_mut().enumerate() {
-            let peer = self.peers.iter().find(|peer| peer.origin == origin);
+            let mut ids = (0..=u8::MAX).map(PeerId).zip(&self.peers);
+            let peer = ids.find(|(_, peer)| peer.origin == origin);
             let is_taken = match (peer, chosen) {
                 // Version 1 knows of one other node, whose turn is over.
-                (None, _) => true,
-                (Some(peer), Some(chosen)) => peer.origin == chosen,
+                (None, None) => true,
+                // It has no name.
+                (None, Some(_)) => false,
+                (Some((id, _)), Some(chosen)) => chosen.contains(id),
                 // One that forwards keeps what it has, unless there is nobody else to mean.
-                (Some(peer), None) => self.peers.len() == 1 || !peer.forwards(),
+                (Some((_, peer)), None) => self.peers.len() == 1 || !peer.forwards(),
             };
             if !is_taken || !external.is_its_own() {
                 continue;
             }
             external.owner = Owner::ThisNode;
-            taken.extend(peer.map(|peer| peer.name.clone()));
+            taken.extend(peer.map(|(_, peer)| peer.name.clone()));
         }
         self.term += 1;
         self.own_term = self.term;
