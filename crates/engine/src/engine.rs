@@ -245,7 +245,7 @@ impl Engine {
     /// Whether the kernel's tables have been read for the first time.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        !self.dump.is_populating()
+        !self.dump.has(Purpose::Populate)
     }
 
     /// Whether so much waits to be sent or written that no more should be read from peers or dumps.

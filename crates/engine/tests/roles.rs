@@ -5,12 +5,13 @@ mod common;
 use std::time::Duration;
 
 use common::{FTFW, Node, ORIGINS, answer, flow, requests, seen, settings};
-use ctnetlink::EventKind;
+use ctnetlink::{EventKind, Header, emit};
 use engine::api::{LinkState, Settings};
 use engine::{
     ClientId, Command, KernelSocket, LinkId, Mode, Notice, Outcome, Output, Readiness, Role,
     RoleCause, Scope,
 };
+use flow::{Action, FlowFilter};
 use syncwire::{Change, Flags, Kind};
 
 fn told(node: &mut Node, client: u64, command: Command) {
@@ -171,6 +172,73 @@ fn a_return_in_time_keeps_what_the_purge_would_have_deleted() {
     node.datagrams();
     assert!(node.notices.contains(&Notice::PurgingKernel));
     assert_eq!(readiness(&node), Readiness::Fault);
+}
+
+/// A node that is purging the entry of its time as primary when it has to take over again, with the entry that its peer has told.
+fn purging_when_it_takes_over(filter: FlowFilter) -> Node {
+    let mut node = Node::new(Settings {
+        purge_timeout: Duration::from_secs(1),
+        filter,
+        ..settings(FTFW)
+    });
+    node.event(EventKind::New, 0, &flow(1));
+    told(&mut node, 1, Command::Become(Role::Backup, RoleCause::Role));
+    node.data(Change::New, 0x20, 1, 1);
+    node.datagrams();
+    node.kernel.clear();
+    node.wait(Duration::from_secs(1));
+    let primary = Command::Become(Role::Primary, RoleCause::Role);
+    told(&mut node, 2, primary);
+    node.datagrams();
+    assert!(node.notices.contains(&Notice::PurgingKernel));
+    node
+}
+
+/// The one request made last.
+fn only_request(node: &mut Node) -> (u16, u32) {
+    let asked: Vec<_> = node.kernel.drain(..).flat_map(|b| requests(&b)).collect();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    asked[0]
+}
+
+const NEW_FLOW: u16 = 0x100;
+const GET_FLOW: u16 = 0x101;
+const DELETE_FLOW: u16 = 0x102;
+
+#[test]
+fn what_a_purge_under_way_deletes_is_not_what_the_takeover_commits() {
+    let mut node = purging_when_it_takes_over(FlowFilter::default());
+    let (kind, seq) = only_request(&mut node);
+    assert_eq!(kind, DELETE_FLOW, "the kernel has not flushed yet");
+    answer(&mut node, KernelSocket::Flush, seq, 0);
+    node.datagrams();
+    assert_eq!(only_request(&mut node).0, NEW_FLOW);
+}
+
+#[test]
+fn a_purge_of_some_entries_has_ended_before_the_takeover_commits() {
+    let filter = FlowFilter {
+        protocols: Some((Action::Ignore, vec![17])),
+        ..FlowFilter::default()
+    };
+    let mut node = purging_when_it_takes_over(filter);
+    let (kind, seq) = only_request(&mut node);
+    assert_eq!(kind, GET_FLOW, "what is to be deleted is read");
+    let mut part = Vec::new();
+    let header = Header {
+        seq,
+        ..Header::flow_event(EventKind::New, 0)
+    };
+    emit::flow(&mut part, header, &flow(1));
+    emit::done(&mut part, seq, 0, 0);
+    node.engine
+        .handle_kernel_reply(node.now, KernelSocket::Dump, &part);
+    node.datagrams();
+    let (kind, seq) = only_request(&mut node);
+    assert_eq!(kind, DELETE_FLOW);
+    answer(&mut node, KernelSocket::Flush, seq, 0);
+    node.datagrams();
+    assert_eq!(only_request(&mut node).0, NEW_FLOW);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::{Engine, socket_of};
 use crate::api::{LinkId, Output, PeerId};
 use crate::fault::{Fault, is_planted};
 use crate::kernel::commit::Commit;
+use crate::kernel::dump::Purpose;
 
 /// A piece of work, without the bytes it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +89,10 @@ impl Engine {
         None
     }
 
+    fn flushes(&self) -> bool {
+        self.flush.is_under_way() || self.dump.has(Purpose::Flush)
+    }
+
     fn action_of_kind(&mut self, kind: usize) -> Option<Action> {
         match kind {
             0 => {
@@ -104,6 +109,8 @@ impl Engine {
                 self.give_up_claimed();
                 written.then_some(Action::Inject)
             }
+            // A flush asked for before must not find what is committed now.
+            2 if self.flushes() => None,
             2 => {
                 let expectations = self.replicates_expectations();
                 let mut now_s = self.now_s();

@@ -30,7 +30,7 @@ impl Engine {
     /// Takes a datagram of a socket for requests.
     pub fn handle_kernel_reply(&mut self, now: Instant, socket: KernelSocket, datagram: &[u8]) {
         self.now = now;
-        if socket == KernelSocket::Dump && !self.dump.is_populating() {
+        if socket == KernelSocket::Dump && !self.dump.has(Purpose::Populate) {
             self.internal
                 .flows
                 .fetch(keys_of(datagram), &mut self.ahead);

@@ -214,11 +214,11 @@ impl Dump {
         self.current.is_none() && self.waiting.is_empty()
     }
 
-    /// Whether a reading at the start is still to come or under way.
-    pub(crate) fn is_populating(&self) -> bool {
+    /// Whether a reading for this purpose is still to come or under way.
+    pub(crate) fn has(&self, purpose: Purpose) -> bool {
         let current = self.current.iter().map(|(job, _)| job);
         current
             .chain(&self.waiting)
-            .any(|job| job.purpose == Purpose::Populate)
+            .any(|job| job.purpose == purpose)
     }
 }

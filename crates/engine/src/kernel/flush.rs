@@ -49,6 +49,11 @@ impl Flush {
         self.waiting.len()
     }
 
+    /// Whether deletions have not been sent, or not been answered.
+    pub(crate) fn is_under_way(&self) -> bool {
+        !self.waiting.is_empty() || self.batch.is_under_way()
+    }
+
     /// Writes the next batch into [`Self::bytes`]. `false`: nothing to write, or answers are awaited.
     pub(crate) fn next_batch(&mut self) -> bool {
         if self.batch.is_under_way() {
