@@ -9,14 +9,17 @@ use crate::role::{Role, RoleCause};
 
 /// A dedicated link, by its position in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LinkId(pub u8);
 
 /// A peer of the native dialect, by its position in [`NativeSettings::peers`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PeerId(pub u8);
 
 /// Some of the peers of the native dialect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PeerSet([u64; 4]);
 
 impl PeerSet {
@@ -42,10 +45,12 @@ impl FromIterator<PeerId> for PeerSet {
 
 /// Whoever gave a command and waits for its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ClientId(pub u64);
 
 /// Port ids of the sockets that write to the kernel; events that carry one are our own doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Origins {
     /// Commits.
     pub commit: u32,
@@ -57,6 +62,7 @@ pub struct Origins {
 
 /// The sockets for requests to the kernel. Requests on one are answered in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum KernelSocket {
     /// Dumps.
     Dump,
@@ -85,6 +91,7 @@ pub struct Start {
 
 /// How changes are told to the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Mode {
     /// Reliable: acknowledged, repeated.
     Ftfw {
@@ -110,6 +117,7 @@ pub enum Mode {
 
 /// Where changes of the own kernel are kept before they are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum InternalMode {
     /// In the internal cache.
     Cache,
@@ -119,6 +127,7 @@ pub enum InternalMode {
 
 /// Where changes of the peer go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ExternalMode {
     /// Into the external cache, until a commit.
     Cache,
@@ -128,6 +137,7 @@ pub enum ExternalMode {
 
 /// Which expectations are replicated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ExpectationSync {
     /// None.
     #[default]
@@ -140,6 +150,7 @@ pub enum ExpectationSync {
 
 /// A dedicated link as the core needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LinkSettings {
     /// Bytes that one datagram may hold: MTU less headers (28 for UDP, 40 for TCP).
     pub payload_len: usize,
@@ -149,6 +160,7 @@ pub struct LinkSettings {
 
 /// What a peer may make this node keep and create. What goes beyond it is refused and counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Policy {
     /// Which connections.
     pub entries: flow::Policy,
@@ -173,6 +185,7 @@ impl Default for Policy {
 
 /// A peer of the native dialect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PeerSettings {
     /// Its name, as in its own configuration.
     pub name: String,
@@ -184,6 +197,7 @@ pub struct PeerSettings {
 ///
 /// It needs both caches: [`InternalMode::Cache`] and [`ExternalMode::Cache`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct NativeSettings {
     /// Name of this node; different on every node.
     pub name: String,
@@ -193,6 +207,7 @@ pub struct NativeSettings {
 
 /// What a node that waits for its turn does with the entries of its peers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct StandbySettings {
     /// Put them into the kernel as they come, besides keeping them, so that nothing is left to do on
     /// promotion. Not together with [`ExternalMode::Inject`].
@@ -201,6 +216,7 @@ pub struct StandbySettings {
 
 /// What peers may make this node keep and do.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PolicySettings {
     /// Which entries.
     pub entries: flow::Policy,
@@ -222,6 +238,7 @@ impl Default for PolicySettings {
 
 /// Everything the core must be told once. Zero values have been replaced by their defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Settings {
     /// Mode.
     pub mode: Mode,
@@ -260,6 +277,7 @@ pub struct Settings {
 
 /// Which tables a command is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Scope {
     /// Connections.
     Flows,
@@ -271,6 +289,7 @@ pub enum Scope {
 
 /// Which caches a flush is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Caches {
     /// Internal.
     Internal,
@@ -282,6 +301,7 @@ pub enum Caches {
 
 /// What can be asked of the core. The end of each is told by [`Output::Done`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Command {
     /// Put the external cache into the kernel (`-c`). Done when the kernel has it.
     Commit(Scope),
@@ -317,6 +337,7 @@ pub enum Outcome {
 
 /// Condition of a link's interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LinkState {
     /// Administratively up.
     pub up: bool,
@@ -326,6 +347,7 @@ pub struct LinkState {
 
 /// What may change while running.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LiveSettings {
     /// Which own entries take part.
     pub filter: FlowFilter,

@@ -8,6 +8,7 @@ use crate::work::{End, PeerState};
 
 /// What this node is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Role {
     /// Nobody has said.
     #[default]
@@ -33,6 +34,7 @@ impl fmt::Display for Role {
 
 /// What a role follows from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum RoleCause {
     /// The daemon has started.
     #[default]

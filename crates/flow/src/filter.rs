@@ -6,6 +6,7 @@ use crate::{Flow, TcpState};
 
 /// What a list does with the entries that match it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Action {
     /// Only entries in the list pass.
     Accept,
@@ -15,6 +16,7 @@ pub enum Action {
 
 /// An address with the number of leading bits that count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Network {
     /// Address.
     pub addr: IpAddr,
@@ -51,6 +53,7 @@ impl Network {
 ///
 /// An entry passes when it passes every list. Source: conntrackd.conf(5), `Filter`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct FlowFilter {
     /// Protocol numbers.
     pub protocols: Option<(Action, Vec<u8>)>,

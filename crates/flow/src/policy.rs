@@ -10,6 +10,7 @@ use crate::{Expectation, Flow, TcpState, Tuple};
 /// Unlike a [`FlowFilter`](crate::FlowFilter), which chooses among the own entries by their ends, every address
 /// that an entry could let packets pass to has to be allowed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Policy {
     /// Networks that every address lies in: of both directions, of translations, and of the master.
     pub addresses: Option<Vec<Network>>,

@@ -2,6 +2,7 @@
 
 /// Kernel TCP states; the values are the kernel's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[repr(u8)]
 pub enum TcpState {
     /// No state.
