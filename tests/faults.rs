@@ -12,6 +12,8 @@ mod kernel;
 mod limits;
 #[path = "faults/processes.rs"]
 mod processes;
+#[path = "faults/recording.rs"]
+mod recording;
 #[path = "faults/rig.rs"]
 mod rig;
 #[path = "faults/soak.rs"]

@@ -2,8 +2,8 @@
 _conntrackd() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} verb= word words
     case $previous in
-        -C) COMPREPLY=($(compgen -f -- "$current")); return ;;
-        --timeout|--from|--interval|--peer) return ;;
+        -C|--record) COMPREPLY=($(compgen -f -- "$current")); return ;;
+        --timeout|--from|--interval|--peer|--record-limit) return ;;
         -c|-F|-R|-i|-e) words='ct expect' ;;
         -f) words='internal external' ;;
         -s) words='network cache runtime link rsqueue process queue ct expect' ;;
@@ -23,7 +23,7 @@ _conntrackd() {
         stats) words='network cache runtime link rsqueue process queue expect --json -C' ;;
         *)
             if [[ $current == -* || -z $words ]]; then
-                words='-d -C -v -h -c -f -F -i -e -k -s -R -n -B -t -x check convert dump keygen peers ready rehearse role stats sweep top'
+                words='-d -C -v -h -c -f -F -i -e -k -s -R -n -B -t -x --record --record-limit check convert dump keygen peers ready rehearse role stats sweep top'
             fi ;;
     esac
     COMPREPLY=($(compgen -W "$words" -- "$current"))

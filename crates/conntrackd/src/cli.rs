@@ -3,7 +3,7 @@
 //! [`parse`] is a pure function: what is to be printed on the way comes out as [`Say`]s.
 //!
 //! Only the second character of an argument counts: `-s`, `-sfoo` and `xs` are one option. No bundling,
-//! no long options, no `--`. Options that take a word take it only if it does not begin with `-`; any
+//! no long options but our `--record` and `--record-limit`, no `--`. Options that take a word take it only if it does not begin with `-`; any
 //! beginning of the word will do, the empty one too. The last of several requests is sent.
 
 use std::ffi::{OsStr, OsString};
@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use control::Request;
 
 use crate::log::{Level, complain};
+use crate::recording::Wish;
 
 mod verb;
 
@@ -22,6 +23,9 @@ pub(crate) use verb::{Call, Verb};
 
 /// The file read unless `-C` names another one.
 pub(crate) const DEFAULT_CONFIG: &str = "/etc/conntrackd/conntrackd.conf";
+
+/// Longest recording unless `--record-limit` says otherwise, in bytes.
+const RECORD_LIMIT: u64 = 1 << 30;
 
 /// Longest path that the system takes.
 const PATH_MAX: usize = 4096;
@@ -55,6 +59,8 @@ pub(crate) enum Invocation {
         detach: bool,
         /// Configuration.
         config: PathBuf,
+        /// What to record, and where.
+        record: Option<Wish>,
     },
     /// Ask the daemon.
     Client {
@@ -102,6 +108,8 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> CommandLine {
         detach: false,
         request: None,
         config: DEFAULT_CONFIG.into(),
+        record: None,
+        record_limit: RECORD_LIMIT,
     };
     let invocation = parser.run().unwrap_or_else(Invocation::Exit);
     CommandLine {
@@ -134,6 +142,9 @@ struct Parser<I: Iterator<Item = OsString>> {
     detach: bool,
     request: Option<Request>,
     config: PathBuf,
+    record: Option<PathBuf>,
+    /// Bytes.
+    record_limit: u64,
 }
 
 /// The program ends with this status.
@@ -202,11 +213,21 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
             None => Invocation::Daemon {
                 detach: self.detach,
                 config,
+                record: self.record.take().map(|path| Wish {
+                    path,
+                    limit: self.record_limit,
+                }),
             },
         })
     }
 
     fn option(&mut self, arg: &OsStr) -> Result<(), Exit> {
+        // compat: an unknown option in the original; nothing deployed says either.
+        match arg.as_bytes() {
+            b"--record" => return self.record(),
+            b"--record-limit" => return self.record_limit(),
+            _ => {}
+        }
         match arg.as_bytes().get(1) {
             Some(b'd') => self.detach(),
             Some(b'C') => {
@@ -266,6 +287,34 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
         }
         self.request = Some(request);
         Ok(())
+    }
+
+    fn record(&mut self) -> Result<(), Exit> {
+        match self.args.next() {
+            Some(path) if !path.is_empty() => {
+                self.record = Some(path.into());
+                Ok(())
+            }
+            _ => {
+                self.error("--record needs the name of a new file".to_owned());
+                Err(1)
+            }
+        }
+    }
+
+    fn record_limit(&mut self) -> Result<(), Exit> {
+        let word = self.args.next();
+        let mib = word.and_then(|word| word.to_str()?.parse::<u32>().ok());
+        match mib {
+            Some(mib @ 1..) => {
+                self.record_limit = u64::from(mib) << 20;
+                Ok(())
+            }
+            _ => {
+                self.error("--record-limit needs a number of MiB above 0".to_owned());
+                Err(1)
+            }
+        }
     }
 
     fn config_path(&mut self) {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use config::{Config, FilterFrom, Role, Warning};
 use ctnetlink::socket::{EventSocket, Group};
 use engine::api::{ExternalMode, InternalMode};
-use engine::{Engine, KernelSocket, Start};
+use engine::{KernelSocket, Start};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
@@ -22,10 +22,11 @@ use crate::lock::{LockError, LockFile};
 use crate::log::{Console, Facility, FlowLog, Level, Log, LogFile, OpenError, Syslog, complain};
 use crate::native::Native;
 use crate::pace::Pace;
+use crate::recording::Wish;
 use crate::server::ControlSocket;
 use crate::{
-    check, detach, interfaces, keepalived, load, metrics, sandbox, scheduler, server, service,
-    settings, tasks,
+    check, detach, interfaces, keepalived, load, metrics, recording, sandbox, scheduler, server,
+    service, settings, tasks,
 };
 
 /// Why the daemon did not start.
@@ -63,7 +64,12 @@ pub(crate) enum StartError {
 }
 
 /// Runs the daemon in this process until it is told to end.
-pub(crate) fn run(path: &Path) -> ExitCode {
+pub(crate) fn run(path: &Path, record: Option<Wish>) -> ExitCode {
+    // Before the folder is left to which a short path belongs.
+    let record = record.map(|wish| Wish {
+        path: std::path::absolute(&wish.path).unwrap_or(wish.path),
+        ..wish
+    });
     let detached = detach::is_child();
     if detached && let Err(error) = detach::leave_terminal() {
         complain(Level::Error, &format!("can't leave the terminal: {error}"));
@@ -89,7 +95,7 @@ pub(crate) fn run(path: &Path) -> ExitCode {
         }
     };
     log.install();
-    match serve(&config, path, &log, flow_log, detached) {
+    match serve(&config, path, &log, flow_log, record.as_ref(), detached) {
         Ok(()) => {
             tracing::info!("---- shutdown received ----");
             ExitCode::SUCCESS
@@ -131,6 +137,7 @@ fn serve(
     path: &Path,
     log: &Log,
     flow_log: Option<FlowLog>,
+    record: Option<&Wish>,
     detached: bool,
 ) -> Result<(), StartError> {
     let general = &config.general;
@@ -173,7 +180,7 @@ fn serve(
     let (socket, listener) = control.unzip();
     let driver = {
         let _entered = runtime.enter();
-        open(config, flow_log, pace)?
+        open(config, flow_log, record, pace)?
     };
     // Everything that takes more rights is open; nobody has been heard yet.
     if let Some(fifo) = &config.general.keepalived_fifo {
@@ -192,7 +199,12 @@ fn serve(
 }
 
 /// Opens kernel sockets and links around a fresh core.
-fn open(config: &Config, flow_log: Option<FlowLog>, pace: Arc<Pace>) -> Result<Driver, StartError> {
+fn open(
+    config: &Config,
+    flow_log: Option<FlowLog>,
+    record: Option<&Wish>,
+    pace: Arc<Pace>,
+) -> Result<Driver, StartError> {
     let now = Instant::now();
     let interfaces = interfaces::list().unwrap_or_default();
     let endpoints = settings::endpoints(config);
@@ -214,7 +226,7 @@ fn open(config: &Config, flow_log: Option<FlowLog>, pace: Arc<Pace>) -> Result<D
         seed: seed(since_1970),
         origins: requests.origins(),
     };
-    let engine = Engine::new(settings, start);
+    let engine = recording::core(settings, start, record);
     let links = endpoints.into_iter().map(Link::new).collect();
     let mut driver = Driver::new(engine, events, requests, links, pace, now);
     driver.configured_buffer_len = config

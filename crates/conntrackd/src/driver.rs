@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ctnetlink::socket::{Batch, EVENT_BUFFER_LEN, Received};
-use engine::{ClientId, Command, Engine, KernelSocket, LinkId, LinkState, Notice, Outcome, Output};
+use engine::{ClientId, Command, KernelSocket, LinkId, LinkState, Notice, Outcome, Output};
+use record::Recorded;
 use tokio::sync::{Notify, oneshot};
 
 use crate::kernel::{Events, Requests};
@@ -75,7 +76,7 @@ pub(crate) struct Signals {
 
 /// Everything the tasks share.
 pub(crate) struct Driver {
-    pub(crate) engine: Engine,
+    pub(crate) engine: Recorded,
     pub(crate) events: Option<Events>,
     pub(crate) requests: Requests,
     pub(crate) links: Vec<Link>,
@@ -100,7 +101,7 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(
-        engine: Engine,
+        engine: Recorded,
         events: Option<Events>,
         requests: Requests,
         links: Vec<Link>,
@@ -175,11 +176,12 @@ impl Driver {
         Ok(dry)
     }
 
-    /// Says farewell to the peers of the native dialect.
+    /// Says farewell to the peers of the native dialect, and ends a recording.
     pub(crate) fn close(&mut self) {
         if let Some(native) = &mut self.native {
             native.close(Instant::now());
         }
+        self.engine.stop();
     }
 
     /// When the timer task has to look again; remembers it, so that it is woken only for earlier ones.

@@ -24,6 +24,7 @@ mod metrics;
 mod native;
 mod pace;
 mod progress;
+mod recording;
 mod rehearse;
 mod report;
 mod sandbox;
@@ -61,7 +62,7 @@ fn main() -> ExitCode {
             Ok(code) => code,
             Err(error) => fail(&format!("can't start in the background: {error}")),
         },
-        Invocation::Daemon { config, .. } => daemon::run(&config),
+        Invocation::Daemon { config, record, .. } => daemon::run(&config, record),
         Invocation::Client { request, config } => ask(request, &config),
         Invocation::Verb(call) => carry_out(&call),
         Invocation::Exit(code) => ExitCode::from(code),

@@ -10,10 +10,11 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use control::peers::Connection;
-use engine::{Engine, PeerId};
+use engine::PeerId;
 use native::keys::PublicKey;
 use native::transport::{self, Event, Failure, Settings, Timing, Transport};
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
+use record::Recorded;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::Notify;
 
@@ -184,7 +185,7 @@ impl Native {
     }
 
     /// Tells the core what has happened, and how much room there is.
-    pub(crate) fn tell(&mut self, engine: &mut Engine, now: Instant) {
+    pub(crate) fn tell(&mut self, engine: &mut Recorded, now: Instant) {
         while let Some(event) = self.transport.poll_event() {
             match event {
                 Event::Connected(peer) => {

@@ -1,6 +1,6 @@
 //! Our daemon and the original behind one interface.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -64,6 +64,8 @@ pub struct Daemon {
     /// Name of the configuration file.
     config: &'static str,
     env: Vec<(String, String)>,
+    /// Behind those that name the configuration.
+    arguments: Vec<OsString>,
     child: Option<Background>,
 }
 
@@ -118,6 +120,7 @@ impl Daemon {
             dir,
             config: "conf",
             env: Vec::new(),
+            arguments: Vec::new(),
             child: None,
         })
     }
@@ -125,6 +128,11 @@ impl Daemon {
     /// Sets a variable of its environment, from the next launch on.
     pub fn set_env(&mut self, name: &str, value: &str) {
         self.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// What its command line says besides the configuration, from the next launch on.
+    pub fn set_arguments<S: Into<OsString>>(&mut self, arguments: impl IntoIterator<Item = S>) {
+        self.arguments = arguments.into_iter().map(Into::into).collect();
     }
 
     /// Starts the daemon and waits until it answers `-s`.
@@ -166,6 +174,7 @@ impl Daemon {
     pub fn spawn(&mut self) -> Result<()> {
         let mut command = self.command(&self.program);
         command.arg("-C").arg(self.config_path());
+        command.args(&self.arguments);
         command.envs(self.env.iter().cloned());
         self.child = Some(Background::spawn(command, &self.path("console"))?);
         Ok(())

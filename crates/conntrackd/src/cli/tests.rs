@@ -149,6 +149,7 @@ fn the_daemon_takes_no_requests_and_xml_follows_a_dump() {
 #[test]
 fn without_a_request_it_is_the_daemon() {
     let daemon = |detach, config: &str| Invocation::Daemon {
+        record: None,
         detach,
         config: config.into(),
     };
@@ -160,6 +161,26 @@ fn without_a_request_it_is_the_daemon() {
 }
 
 #[test]
+fn a_recording_is_a_new_file_of_bounded_length() {
+    let daemon = |path: &str, mib: u64| Invocation::Daemon {
+        detach: false,
+        config: DEFAULT_CONFIG.into(),
+        record: Some(Wish {
+            path: path.into(),
+            limit: mib << 20,
+        }),
+    };
+    assert_eq!(parsed("--record /r").invocation, daemon("/r", 1024));
+    let limited = parsed("--record-limit 5 --record -s");
+    assert_eq!(limited.invocation, daemon("-s", 5));
+    for line in ["--record", "--record ''", "--record /r --record-limit 0"] {
+        let line = parsed(line);
+        assert_eq!(line.invocation, Invocation::Exit(1));
+        assert_eq!(line.says.len(), 1);
+    }
+}
+
+#[test]
 fn a_missing_config_name_is_told_and_the_rest_goes_on() {
     for (line, invocation) in [
         (
@@ -167,6 +188,7 @@ fn a_missing_config_name_is_told_and_the_rest_goes_on() {
             Invocation::Daemon {
                 detach: false,
                 config: DEFAULT_CONFIG.into(),
+                record: None,
             },
         ),
         ("-s -C", client(21)),
