@@ -65,9 +65,11 @@ cargo xtask failovers [--rounds N]
 
 cargo xtask sim [--seeds A..B | --minutes M] [--mode ftfw|notrack|alarm]
 cargo xtask sim --seed N [--mode MODE] [--keep ACTS]
+cargo xtask sim --replay FILE [--trace]
     Runs the core under simulated kernels, links, clocks and processes, on all processors; what is promised is in
     docs/guarantees.md. A failure tells seed and step and is made smaller; --seed repeats one run and tells what happens.
-    --fault NAME plants a deliberate fault first; `cargo xtask sim --help` tells more.
+    --fault NAME plants a deliberate fault first; `cargo xtask sim --help` tells more. --replay tells a core again what
+    `conntrackd --record FILE` wrote down of a live one, and compares all that it answers.
 
 cargo xtask man
     Writes the manual pages, from docs/man into the target folder; read one with `man -l target/man/conntrack.8`.
