@@ -14,6 +14,7 @@ pub mod live;
 pub mod native;
 pub mod node;
 pub mod peer;
+pub mod recordings;
 pub mod seeds;
 pub mod text;
 
@@ -29,7 +30,7 @@ pub struct Target {
 }
 
 /// All readers.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     Target {
         name: "kernel-events",
         run: kernel::events,
@@ -84,6 +85,11 @@ pub const TARGETS: [Target; 11] = [
         name: "save-file",
         run: text::save_file,
         seeds: seeds::save_files,
+    },
+    Target {
+        name: "record-files",
+        run: recordings::replay,
+        seeds: recordings::seeds,
     },
 ];
 

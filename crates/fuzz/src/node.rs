@@ -87,9 +87,18 @@ impl Node {
     /// One that has just started.
     #[must_use]
     pub fn with(settings: Settings) -> Self {
-        let now = Instant::now();
-        let start = Start {
-            now,
+        let start = Self::start();
+        Self {
+            engine: Engine::new(settings, start),
+            now: start.now,
+        }
+    }
+
+    /// The world at its start.
+    #[must_use]
+    pub fn start() -> Start {
+        Start {
+            now: Instant::now(),
             unix_time_s: 1_000,
             seed: 7,
             origins: Origins {
@@ -97,10 +106,6 @@ impl Node {
                 inject: 1_002,
                 flush: 1_003,
             },
-        };
-        Self {
-            engine: Engine::new(settings, start),
-            now,
         }
     }
 

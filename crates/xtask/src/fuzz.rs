@@ -13,7 +13,7 @@ use netlab::process::run_within;
 use crate::tools::{cargo, ensure_tools, run as run_command, target, workspace};
 
 /// Those of the crate `fuzz`.
-const TARGETS: [&str; 11] = [
+const TARGETS: [&str; 12] = [
     "kernel-events",
     "kernel-replies",
     "sync-datagrams",
@@ -25,6 +25,7 @@ const TARGETS: [&str; 11] = [
     "conntrackd-toml",
     "command-line",
     "save-file",
+    "record-files",
 ];
 
 /// Coverage feedback for libFuzzer, as stable compilers give it.
