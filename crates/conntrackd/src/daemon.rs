@@ -390,15 +390,15 @@ async fn live(
         log.clone(),
     ));
     tokio::task::spawn_local(suppressed(log.clone()));
-    let (mut term, mut int) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-        () = signals.shutdown.notified() => {}
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let (mut told, shared) = (signal(kind)?, Rc::clone(&shared));
+        tokio::task::spawn_local(async move {
+            told.recv().await;
+            shared.borrow().signals.shutdown.notify_one();
+        });
     }
+    // Looked at whenever anything happens: one thing to look at, and no more.
+    signals.shutdown.notified().await;
     shared.borrow_mut().close();
     service::stopping(config);
     Ok(())

@@ -10,16 +10,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// How long events are let come together at most: the peer hears of them so much later.
-const PAUSE: Duration = Duration::from_millis(1);
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// The same where only the peer has something to say. What it said is safe in the socket meanwhile.
-const LONG_PAUSE: Duration = Duration::from_millis(3);
+const LONG_PAUSE: Duration = Duration::from_millis(5);
 
 /// The daemon is busy from so many messages a millisecond on.
 const BUSY: u32 = 25;
 
-/// Time over which messages are counted to tell.
-const WINDOW: Duration = Duration::from_millis(10);
+/// Time over which messages are counted to tell: so long that what a delay has piled up does not look like much.
+const WINDOW: Duration = Duration::from_millis(50);
 
 /// Pauses in which nothing came, until a sign is waited for.
 const PATIENCE: u8 = 3;
@@ -28,7 +28,7 @@ const PATIENCE: u8 = 3;
 const MESSAGES_MAX: u32 = 700;
 
 /// Events that may come together.
-const EVENTS_MAX: u32 = 256;
+const EVENTS_MAX: u32 = 512;
 
 /// Bytes of the socket's buffer that an event takes at most.
 const EVENT_LEN: usize = 2304;
@@ -51,6 +51,9 @@ struct State {
     events: u32,
     messages: u32,
     events_max: u32,
+    /// When it was last looked for what has come, and the events that have come since.
+    looked_at: Instant,
+    come: u32,
     /// How long to pause, found in the last window.
     pause: Option<Duration>,
     has_come: bool,
@@ -66,6 +69,8 @@ impl Pace {
                 events: 0,
                 messages: 0,
                 events_max: EVENTS_MAX,
+                looked_at: now,
+                come: 0,
                 pause: None,
                 has_come: false,
                 in_vain: 0,
@@ -85,6 +90,7 @@ impl Pace {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.with(|state| {
             state.events = state.events.saturating_add(count);
+            state.come = state.come.saturating_add(count);
             state.has_come = true;
         });
     }
@@ -123,7 +129,19 @@ impl State {
             self.pause = self.pause_for(passed);
             (self.since, self.events, self.messages) = (now, 0, 0);
         }
+        self.shorten(now);
         self.pause.filter(|_| self.in_vain <= PATIENCE)
+    }
+
+    /// Does not wait for the end of the window when more comes in a pause than may.
+    fn shorten(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.looked_at);
+        if let Some(pause) = &mut self.pause
+            && self.come > self.events_max
+        {
+            *pause = (*pause).min(passed * self.events_max / self.come);
+        }
+        (self.looked_at, self.come) = (now, 0);
     }
 
     fn pause_for(&self, passed: Duration) -> Option<Duration> {
@@ -173,8 +191,36 @@ mod tests {
     fn no_more_comes_together_than_buffers_hold() {
         let small = 92 * EVENT_LEN;
         assert_eq!(pause(5 * 230, 0, small), Some(MS / 10));
-        assert_eq!(pause(5 * 2560, 0, 1 << 24), Some(MS / 10));
+        assert_eq!(pause(5 * 5120, 0, 1 << 24), Some(MS / 10));
         assert_eq!(pause(0, 5 * 7000, small), Some(MS / 10));
+    }
+
+    #[test]
+    fn a_rush_shortens_the_pause_at_once() {
+        let pace = Pace::new(Instant::now());
+        pace.set_event_buffer(92 * EVENT_LEN);
+        let pauses = pace.with(|state| {
+            state.pause = Some(PAUSE);
+            let mut after = |come| {
+                state.come = come;
+                let now = state.looked_at + PAUSE;
+                state.shorten(now);
+                state.pause
+            };
+            [after(23), after(230), after(5)]
+        });
+        assert_eq!(pauses, [Some(PAUSE), Some(PAUSE / 10), Some(PAUSE / 10)]);
+    }
+
+    #[test]
+    fn what_a_delay_has_piled_up_does_not_look_like_much() {
+        let pace = Pace::new(Instant::now());
+        let delay = 5 * MS;
+        let pause = pace.with(|state| {
+            state.events = (BUSY - 5) * u32::try_from((WINDOW + delay).as_millis()).unwrap();
+            state.pause_for(WINDOW)
+        });
+        assert_eq!(pause, None);
     }
 
     #[test]

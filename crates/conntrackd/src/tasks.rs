@@ -193,19 +193,21 @@ async fn datagrams(shared: &Shared, link: usize, socket: &UdpSocket, limit: usiz
             tokio::time::sleep(REOPEN).await;
             continue;
         }
-        take_datagrams(&mut shared.borrow_mut(), link, socket, limit, &mut batch);
-        yield_now().await;
+        if !take_datagrams(&mut shared.borrow_mut(), link, socket, limit, &mut batch) {
+            yield_now().await;
+        }
     }
 }
 
+/// Returns whether the socket ran dry, so that the next datagram is waited for.
 fn take_datagrams(
     driver: &mut Driver,
     link: usize,
     socket: &UdpSocket,
     limit: usize,
     batch: &mut Batch,
-) {
-    let mut left = limit;
+) -> bool {
+    let (mut left, mut dry) = (limit, false);
     // The kernel keeps what cannot be passed on yet, and drops what the buffer does not hold.
     while left > 0 && !driver.engine.is_congested() {
         let most = left.min(Batch::LEN);
@@ -221,7 +223,10 @@ fn take_datagrams(
         driver.datagrams(link, batch.datagrams().take(count));
         match read {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                dry = true;
+                break;
+            }
             Err(_) => {
                 if let Some(link) = driver.links.get_mut(link) {
                     link.traffic.receive_errors += 1;
@@ -231,6 +236,7 @@ fn take_datagrams(
         }
     }
     driver.flush();
+    dry
 }
 
 /// Accepts the peer; a new connection replaces the one before.
