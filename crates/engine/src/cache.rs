@@ -34,6 +34,10 @@ pub(crate) trait Object {
     fn unpack(&self) -> Self::Value;
     /// Takes over what `update` tells and keeps the rest.
     fn merge(value: &mut Self::Value, update: &Self::Value);
+    /// The same in place, where that is possible. Returns whether it was.
+    fn merge_packed(&mut self, _update: &Self::Value) -> bool {
+        false
+    }
     fn has_master(&self) -> bool;
     /// What a native peer that knows `old` must be told of `new`.
     fn changes(old: &Self::Value, new: &Self::Value) -> Marks;
@@ -82,6 +86,10 @@ impl Object for PackedFlow {
         if update.reply.is_none() {
             value.nat = update.nat;
         }
+    }
+
+    fn merge_packed(&mut self, update: &Flow) -> bool {
+        self.merge(update)
     }
 
     fn has_master(&self) -> bool {
@@ -316,12 +324,15 @@ impl<T: Object> Cache<T> {
         let Some(slot) = self.slots.get_mut(id as usize) else {
             return;
         };
+        (slot.updated_s, slot.state) = (now_s, State::Alive);
+        self.stats.updated += 1;
+        if self.journal.is_none() && slot.object.merge_packed(update) {
+            return;
+        }
         let mut value = slot.object.unpack();
         let old = self.journal.is_some().then_some(value);
         T::merge(&mut value, update);
         slot.object = T::pack(&value);
-        (slot.updated_s, slot.state) = (now_s, State::Alive);
-        self.stats.updated += 1;
         if let (Some(journal), Some(old)) = (&mut self.journal, old) {
             journal.change(id, T::changes(&old, &value));
         }

@@ -114,6 +114,44 @@ impl PackedFlow {
             .is_some_and(|extras| extras.master.is_some())
     }
 
+    /// Takes over what `update` tells and keeps the rest, as [`Object::merge`](crate::cache::Object::merge) does.
+    /// Returns whether it did: not if anything of either is rare.
+    #[inline]
+    pub(crate) fn merge(&mut self, update: &Flow) -> bool {
+        if self.extras.is_some()
+            || self.has(present::NAT)
+            || update.nat != Nat::default()
+            || update.master.is_some()
+            || update.seq_adj_orig.is_some()
+            || update.seq_adj_reply.is_some()
+            || update.helper.is_some()
+            || update.labels.is_some()
+            || update.synproxy.is_some_and(|s| s != Synproxy::default())
+        {
+            return false;
+        }
+        let is_common = matches!(update.proto, ProtoInfo::None | ProtoInfo::Tcp(_));
+        if !is_common || !update.reply.is_none_or(|reply| self.has_reply(&reply)) {
+            return false;
+        }
+        self.scalar(present::STATUS, update.status.map(|s| s.0), |p| {
+            &mut p.status
+        });
+        self.scalar(present::TIMEOUT, update.timeout_s, |p| &mut p.timeout_s);
+        self.scalar(present::MARK, update.mark, |p| &mut p.mark);
+        self.scalar(present::ID, update.id, |p| &mut p.id);
+        self.set_proto(&update.proto);
+        if update.synproxy.is_some() {
+            self.present |= present::SYNPROXY_ZERO;
+        }
+        true
+    }
+
+    /// Whether this is the reply that is known, without building that.
+    fn has_reply(&self, reply: &Tuple) -> bool {
+        self.has(present::REPLY_MIRRORED) && self.orig.is_mirror_of(reply)
+    }
+
     pub(crate) fn pack(flow: &Flow) -> Self {
         let mut packed = Self {
             orig: flow.orig,
@@ -236,10 +274,9 @@ impl PackedFlow {
 
     fn set_reply(&mut self, reply: Option<Tuple>) {
         let Some(reply) = reply else { return };
-        let mirrored = self.orig.mirrored();
-        if reply == mirrored {
+        if self.orig.is_mirror_of(&reply) {
             self.present |= present::REPLY_MIRRORED;
-        } else if let Some(other) = Other::of_reply(&reply, &mirrored) {
+        } else if let Some(other) = Other::of_reply(&reply, &self.orig.mirrored()) {
             self.present |= present::REPLY_V4;
             self.other = other;
         } else {
@@ -488,6 +525,62 @@ mod tests {
         fn whatever_is_packed_comes_out_again(flow in entries()) {
             prop_assert_eq!(PackedFlow::pack(&flow).unpack(), flow);
         }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        #[test]
+        fn packed_entries_merge_as_unpacked_ones_do(
+            flow in common_entries(), update in common_entries(), change in 0u8..16
+        ) {
+            let update = match change {
+                0..10 => changed(flow, change),
+                10 => update,
+                11 => Flow { proto: update.proto, reply: None, ..flow },
+                12 => Flow { nat: update.nat, ..flow },
+                _ => Flow { reply: None, nat: Nat::default(), proto: flow.proto, ..update },
+            };
+            let mut packed = PackedFlow::pack(&flow);
+            if packed.merge(&update) {
+                let mut merged = flow;
+                <PackedFlow as crate::cache::Object>::merge(&mut merged, &update);
+                // Flags are not kept.
+                prop_assert_eq!(packed.unpack(), PackedFlow::pack(&merged).unpack());
+            } else {
+                prop_assert_eq!(packed.unpack(), PackedFlow::pack(&flow).unpack());
+            }
+        }
+    }
+
+    #[test]
+    fn a_common_update_is_merged_in_place() {
+        let addrs = Addrs::new([10, 0, 0, 1].into(), [10, 0, 0, 2].into()).unwrap();
+        let l4 = L4::Ports { src: 1, dst: 80 };
+        let mut flow = Flow::new(Tuple {
+            addrs,
+            proto: 6,
+            l4,
+        });
+        flow.reply = Some(flow.orig.mirrored());
+        let mut update = flow;
+        update.status = Some(Status::CONFIRMED);
+        update.proto = ProtoInfo::Tcp(Tcp {
+            state: TcpState::from_number(3),
+            ..Tcp::default()
+        });
+        let mut packed = PackedFlow::pack(&flow);
+        for reply in [flow.reply, None] {
+            update.reply = reply;
+            assert!(packed.merge(&update));
+        }
+        assert_eq!(
+            packed.unpack(),
+            Flow {
+                reply: flow.reply,
+                ..update
+            }
+        );
     }
 
     /// Small changes of an entry, each of which may or may not matter.

@@ -198,6 +198,22 @@ impl Tuple {
         }
     }
 
+    /// Whether `other` is what [`Tuple::mirrored`] gives.
+    #[inline]
+    #[must_use]
+    pub fn is_mirror_of(&self, other: &Self) -> bool {
+        let addrs = match (&self.addrs, &other.addrs) {
+            (Addrs::V4 { src, dst }, Addrs::V4 { src: from, dst: to }) => src == to && dst == from,
+            (Addrs::V6 { src, dst }, Addrs::V6 { src: from, dst: to }) => src == to && dst == from,
+            _ => false,
+        };
+        let l4 = match (self.l4, other.l4) {
+            (L4::Ports { src, dst }, L4::Ports { src: from, dst: to }) => src == to && dst == from,
+            _ => self.mirrored().l4 == other.l4,
+        };
+        addrs && l4 && self.proto == other.proto
+    }
+
     /// The other direction of the same connection, as it is without address translation.
     ///
     /// ICMP types turn into their answers (echo request ↔ echo reply, …); a type without an answer

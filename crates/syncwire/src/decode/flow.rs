@@ -1,5 +1,7 @@
 //! Attributes into a connection.
 
+mod usual;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use flow::{
@@ -30,6 +32,14 @@ struct Pending {
 }
 
 pub(super) fn decode(body: &[u8]) -> Result<Flow, PayloadError> {
+    match usual::flow(body) {
+        Some(flow) => Ok(flow),
+        None => any(body),
+    }
+}
+
+/// Attribute by attribute, in whatever order.
+fn any(body: &[u8]) -> Result<Flow, PayloadError> {
     let mut pending = Pending::default();
     // The tuple is filled in at the end; until then it holds nothing that counts.
     let nothing = flow::Addrs::V4 {
@@ -50,6 +60,9 @@ pub(super) fn decode(body: &[u8]) -> Result<Flow, PayloadError> {
 
 /// The original tuple with ports, if nothing but the status stands before or between.
 pub(super) fn first_tuple(body: &[u8]) -> Option<flow::Tuple> {
+    if let Some(tuple) = usual::tuple(body) {
+        return Some(tuple);
+    }
     let mut orig = Parts::default();
     // The end of what is of interest ends the walk.
     let _ = attributes(body, nr::TIMEOUT, |a| {
