@@ -19,6 +19,8 @@ pub(crate) enum Whose {
     Ours,
     /// Ours with the original as its peer.
     Mixed,
+    /// Ours, speaking the native dialect.
+    Native,
 }
 
 /// The number of each round in which it could be taken.

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: the daemon beside the original and beside what the kernel allows, in one run.
 //!
 //! Every number is taken alternately of both programs and of the floor; what counts is the ratio. In reading order:
-//! `options`, `pair` (two nodes), `node` (what a running one is asked), `load` (real kernel entries at a rate), `wire`
+//! `options`, `pair` (two nodes), `native` (two of the native dialect), `node` (what a running one is asked), `load` (real kernel entries at a rate), `wire`
 //! (what arrives when), `equal` (whether tables are), `floor` (the least that must be done), `measures`, `book` (numbers
 //! and their spread), `targets` (what is to hold), `rows`, `report`, `plots`, `record` (events for the measures of single steps).
 
@@ -13,6 +13,7 @@ mod equal;
 mod floor;
 mod load;
 mod measures;
+mod native;
 mod node;
 mod options;
 mod pair;

@@ -5,6 +5,7 @@ mod expiry;
 mod idle;
 mod latency;
 mod loss;
+mod native;
 mod pause;
 mod rate;
 mod scale;
@@ -99,6 +100,29 @@ measures! {
     "lossy", "the same with NOTRACK and ALARM at 5 %", Alone, 1, 75, loss::modes;
     "expiry", "forwarded flows that expire in one pass", Alone, ALL, 90, expiry::expiry;
     "scale", "CPU per event, 10k to 2M entries", Alone, ALL, 45, scale::scale;
+    "native-cpu", "native dialect beside version 1: CPU per flow at 10k and 40k flows/s", Alone, ALL, 45, native::processor;
+    "native-bytes", "the same: bytes on the link per flow", Alone, ALL, 25, native::bytes;
+    "native-latency", "the same: insert to answer of the peer's `-s`", Alone, ALL, 15, native::visible;
+    "native-rejoin", "the same: a copy, a cut of 10 s, and the upkeep of proofs", Alone, ALL, 75, native::rejoin;
+}
+
+/// What is measured when nothing is named, and what is named by one word.
+pub(crate) fn named(word: &str) -> Vec<&'static Measure> {
+    let all = MEASURES.iter();
+    match word {
+        NATIVE => all.filter(|measure| measure.is_native()).collect(),
+        "" => all.filter(|measure| !measure.is_native()).collect(),
+        name => all.filter(|measure| measure.name == name).collect(),
+    }
+}
+
+/// All measures of the native dialect, which are taken by themselves.
+const NATIVE: &str = "native";
+
+impl Measure {
+    fn is_native(&self) -> bool {
+        self.name.starts_with(NATIVE)
+    }
 }
 
 fn micros(time: Duration) -> f64 {

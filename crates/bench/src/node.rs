@@ -60,6 +60,15 @@ pub(crate) fn lost_datagrams(namespace: &Namespace) -> Result<u64> {
     Ok(text.lines().skip(1).filter_map(drops).sum())
 }
 
+/// What a node says of its one peer of the native dialect.
+pub(crate) fn peer(daemon: &Daemon) -> Result<serde_json::Value> {
+    let mut peers: serde_json::Value = serde_json::from_str(&daemon.client(["peers", "--json"])?)?;
+    Ok(peers
+        .get_mut(0)
+        .map(serde_json::Value::take)
+        .context("no peer")?)
+}
+
 /// Bytes that a namespace has sent on the link.
 pub(crate) fn sent_bytes(namespace: &Namespace) -> Result<u64> {
     let text = read_inside(namespace, "/proc/thread-self/net/dev")?;

@@ -8,7 +8,7 @@ use flow::Flow;
 use netlab::{Daemon, Lab, Namespace, NodeConfig, Peer, Table};
 
 use crate::book::Whose;
-use crate::{equal, node};
+use crate::{equal, native, node};
 
 /// How long a copy, a commit or a listing may take.
 const LIMIT: Duration = Duration::from_secs(180);
@@ -42,7 +42,7 @@ pub(crate) struct Pair {
 /// Which programs a pair consists of.
 pub(crate) fn programs(whose: Whose) -> [Peer; 2] {
     match whose {
-        Whose::Ours => [Peer::Ours; 2],
+        Whose::Ours | Whose::Native => [Peer::Ours; 2],
         Whose::Mixed => [Peer::Ours, Peer::Original],
         Whose::Original | Whose::Floor => [Peer::Original; 2],
     }
@@ -117,9 +117,14 @@ impl Pair {
         whose: Whose,
         setup: Setup,
     ) -> Result<Self> {
-        let [near, far] = programs(whose);
-        let b_daemon = Daemon::start(far, &lab, &b, &config(2, setup))?;
-        let a_daemon = Daemon::start(near, &lab, &a, &config(1, setup))?;
+        let [a_daemon, b_daemon] = match whose {
+            Whose::Native => native::start(&lab, [&a, &b])?,
+            _ => {
+                let [near, far] = programs(whose);
+                let far = Daemon::start(far, &lab, &b, &config(2, setup))?;
+                [Daemon::start(near, &lab, &a, &config(1, setup))?, far]
+            }
+        };
         let pair = Self {
             a_table: Table::open(&a)?,
             b_table: Table::open(&b)?,
@@ -127,7 +132,10 @@ impl Pair {
             b: b_daemon,
             _lab: lab,
         };
-        std::thread::sleep(GREETING);
+        match whose {
+            Whose::Native => pair.until_proved()?,
+            _ => std::thread::sleep(GREETING),
+        }
         Ok(pair)
     }
 
@@ -148,6 +156,11 @@ impl Pair {
     /// Waits until B's external cache holds so many entries. Returns the time it took.
     pub(crate) fn until_b_has(&self, count: u32) -> Result<Duration> {
         until_held(&self.b, "external", count)
+    }
+
+    /// Waits until both nodes of the native dialect have proved that they hold the same.
+    pub(crate) fn until_proved(&self) -> Result<()> {
+        native::until_proved([&self.a, &self.b], LIMIT)
     }
 
     /// Waits until B's external cache is A's kernel table, for so long; how it differs otherwise.

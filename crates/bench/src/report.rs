@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 
 use crate::book::{Book, Spread, Whose};
 use crate::measures::MEASURES;
-use crate::rows::{OTHERS, TARGETS};
+use crate::rows::{NATIVE, OTHERS, TARGETS};
 use crate::targets::{Bound, Target, Verdict};
 
 /// Marks in the document between which the table stands.
@@ -39,9 +39,38 @@ pub(crate) fn markdown(book: &Book) -> String {
     OTHERS
         .iter()
         .for_each(|row| text.push_str(&line(book, row)));
+    native(book, &mut text);
     let _ = writeln!(text, "\n{}", conditions(book));
     problems(book, &mut text);
     text
+}
+
+/// The table of the native dialect.
+fn native(book: &Book, text: &mut String) {
+    let _ = writeln!(
+        text,
+        "\nNative dialect:\n\n| measure | original | ours, version 1 | ours, native | target | reached | | command |\n\
+         |---|---|---|---|---|---|---|---|"
+    );
+    for row in NATIVE {
+        let (reached, verdict) = row.judge(book);
+        let cell = |whose| {
+            book.spread(row.number, whose)
+                .map_or_else(String::new, |spread| shown(spread, row.unit))
+        };
+        let reached = reached.map_or_else(String::new, |spread| shown(spread, ""));
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {reached} | {} | `{}` |",
+            row.what,
+            cell(Whose::Original),
+            cell(Whose::Ours),
+            cell(Whose::Native),
+            row.bound.words(),
+            words(verdict),
+            row.number.0,
+        );
+    }
 }
 
 fn line(book: &Book, row: &Target) -> String {
@@ -51,13 +80,7 @@ fn line(book: &Book, row: &Target) -> String {
             .map_or_else(String::new, |spread| shown(spread, row.unit))
     };
     let floor = row.bound.floor().unwrap_or(row.number.1);
-    let verdict = match verdict {
-        Verdict::Holds => "holds",
-        Verdict::DoesNotHold => "**does not hold**",
-        Verdict::Spoilt => "**spoilt**: see below",
-        Verdict::NotMeasured => "**not measured**",
-        Verdict::Shown => "",
-    };
+    let verdict = words(verdict);
     format!(
         "| {} | {} | {} | {} | {} | {} | {verdict} | `{}` |\n",
         row.what,
@@ -71,6 +94,16 @@ fn line(book: &Book, row: &Target) -> String {
         reached.map_or_else(String::new, |spread| shown(spread, "")),
         row.number.0,
     )
+}
+
+fn words(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Holds => "holds",
+        Verdict::DoesNotHold => "**does not hold**",
+        Verdict::Spoilt => "**spoilt**: see below",
+        Verdict::NotMeasured => "**not measured**",
+        Verdict::Shown => "",
+    }
 }
 
 /// The median, and how far the others are from it.

@@ -1,6 +1,9 @@
 //! The rows of the tables.
 
-use crate::targets::Bound::{AtMost, Mixed, OfFloor, OfOriginal, OfOurs, Shown, TimesOriginal};
+use crate::targets::Bound::{
+    AtMost, Mixed, NativeAtMost, OfFloor, OfOriginal, OfOurs, OfVersion1, Shown, ShownNative,
+    TimesOriginal,
+};
 use crate::targets::Target;
 
 macro_rules! targets {
@@ -59,6 +62,25 @@ targets! {
     "different entries, 1 % lost on the link", "loss", "different_1", "", AtMost(0.0);
     "different entries, 5 % lost on the link", "loss", "different_5", "", AtMost(0.0);
     "different entries, 20 % lost on the link", "loss", "different_20", "", AtMost(0.0);
+}
+
+targets! {
+    "Rows of the native dialect, beside version 1.", NATIVE;
+    "CPU of the active node per flow, 10,000 flows/s", "native-cpu", "active_10k", "µs", OfVersion1(1.1);
+    "CPU of the standby per flow, 10,000 flows/s", "native-cpu", "standby_10k", "µs", OfVersion1(1.1);
+    "CPU of both nodes per flow, 10,000 flows/s", "native-cpu", "both_10k", "µs", OfVersion1(1.1);
+    "CPU of the active node per flow, 40,000 flows/s", "native-cpu", "active_40k", "µs", OfVersion1(1.1);
+    "CPU of the standby per flow, 40,000 flows/s", "native-cpu", "standby_40k", "µs", OfVersion1(1.1);
+    "CPU of both nodes per flow, 40,000 flows/s", "native-cpu", "both_40k", "µs", OfVersion1(1.1);
+    "bytes on the link per flow, both directions", "native-bytes", "flow", "B", OfVersion1(0.45);
+    "of these, to the standby", "native-bytes", "forth", "B", ShownNative;
+    "of these, from the standby", "native-bytes", "back", "B", ShownNative;
+    "insert to the standby's `-s`, p50", "native-latency", "visible_p50", "µs", OfVersion1(1.5);
+    "insert to the standby's `-s`, p99", "native-latency", "visible_p99", "µs", ShownNative;
+    "bytes after a cut of 10 s, 1 % changed, in parts of a full copy", "native-rejoin", "part", "", NativeAtMost(0.1);
+    "from the end of the cut until both have proved to be equal", "native-rejoin", "seconds", "s", ShownNative;
+    "upkeep of proofs, active node, largest table", "native-rejoin", "upkeep_active", "% of a core", NativeAtMost(5.0);
+    "upkeep of proofs, standby, largest table", "native-rejoin", "upkeep_standby", "% of a core", NativeAtMost(5.0);
 }
 
 targets! {

@@ -26,6 +26,12 @@ pub(crate) enum Bound {
     AtMost(f64),
     /// With the original as the peer, at most this multiple of ours with ours.
     Mixed(f64),
+    /// The native dialect's at most this multiple of version 1's.
+    OfVersion1(f64),
+    /// The native dialect's at most this.
+    NativeAtMost(f64),
+    /// The native dialect's, shown beside version 1's.
+    ShownNative,
     /// Nothing: shown beside the original's for information.
     Shown,
 }
@@ -57,6 +63,11 @@ impl Target {
             }
             Bound::AtMost(_) => book.spread(number, Whose::Ours),
             Bound::Mixed(_) => book.ratio(number, Whose::Mixed, (number, Whose::Ours)),
+            Bound::OfVersion1(_) => book.ratio(number, Whose::Native, (number, Whose::Ours)),
+            Bound::ShownNative => book
+                .ratio(number, Whose::Native, (number, Whose::Ours))
+                .or_else(|| book.spread(number, Whose::Native)),
+            Bound::NativeAtMost(_) => book.spread(number, Whose::Native),
         };
         let Some(spread) = reached else {
             return (None, Verdict::NotMeasured);
@@ -65,12 +76,14 @@ impl Target {
             Bound::OfOriginal(most)
             | Bound::OfFloor(_, most)
             | Bound::OfOurs(_, most)
+            | Bound::OfVersion1(most)
+            | Bound::NativeAtMost(most)
             | Bound::Mixed(most) => spread.median <= most,
             Bound::TimesOriginal(least) => spread.median >= least,
             // What is counted may not happen even once.
             Bound::AtMost(0.0) => spread.most <= 0.0,
             Bound::AtMost(most) => spread.median <= most,
-            Bound::Shown => return (reached, Verdict::Shown),
+            Bound::Shown | Bound::ShownNative => return (reached, Verdict::Shown),
         };
         let verdict = match is_enough {
             false => Verdict::DoesNotHold,
@@ -83,7 +96,8 @@ impl Target {
     /// Whether something went wrong with ours in the same measure: no row is met by giving up correctness.
     fn is_spoilt(&self, book: &Book) -> bool {
         book.problems().any(|(measure, problem)| {
-            measure == self.number.0 && matches!(problem.whose, Whose::Ours | Whose::Mixed)
+            measure == self.number.0
+                && matches!(problem.whose, Whose::Ours | Whose::Mixed | Whose::Native)
         })
     }
 }
@@ -97,7 +111,9 @@ impl Bound {
             Self::OfOurs(other, most) => format!("≤ {most:.2} × {other} table"),
             Self::AtMost(most) => format!("≤ {most}"),
             Self::Mixed(most) => format!("≤ {most:.2} × ours with ours"),
-            Self::Shown => String::new(),
+            Self::OfVersion1(most) => format!("≤ {most:.2} × version 1"),
+            Self::NativeAtMost(most) => format!("≤ {most}"),
+            Self::Shown | Self::ShownNative => String::new(),
         }
     }
 
@@ -113,7 +129,7 @@ impl Bound {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rows::{OTHERS, TARGETS};
+    use crate::rows::{NATIVE, OTHERS, TARGETS};
     use Bound::{AtMost, Mixed, OfOriginal, Shown, TimesOriginal};
 
     fn target(bound: Bound) -> Target {
@@ -164,7 +180,7 @@ mod tests {
 
     #[test]
     fn every_row_belongs_to_a_measure() {
-        for row in TARGETS.iter().chain(OTHERS) {
+        for row in TARGETS.iter().chain(OTHERS).chain(NATIVE) {
             let known = crate::measures::MEASURES
                 .iter()
                 .any(|measure| measure.name == row.number.0);

@@ -76,7 +76,12 @@ fn note_points(book: &mut Book, measure: &str, whose: Whose, rate: u32, both: [D
 }
 
 /// CPU time per flow of the active node and of the standby. Nothing may be lost meanwhile.
-fn one_load(whose: Whose, setup: Setup, rate: u32, seconds: u32) -> Result<[Duration; 2]> {
+pub(super) fn one_load(
+    whose: Whose,
+    setup: Setup,
+    rate: u32,
+    seconds: u32,
+) -> Result<[Duration; 2]> {
     let pair = Pair::start_as(whose, setup)?;
     let pids = pair.pids()?;
     let before = [cpu::of_process(pids[0])?, cpu::of_process(pids[1])?];

@@ -63,7 +63,18 @@ pub(crate) fn latency(book: &mut Book, _: Scale, _: &[&str]) {
     });
 }
 
-fn note(book: &mut Book, load: &str, whose: Whose, mut times: Vec<Duration>) {
+fn note(book: &mut Book, load: &str, whose: Whose, times: Vec<Duration>) {
+    note_as(book, "latency", load, whose, times);
+}
+
+/// Notes quantiles and the distribution.
+pub(super) fn note_as(
+    book: &mut Book,
+    measure: &str,
+    load: &str,
+    whose: Whose,
+    mut times: Vec<Duration>,
+) {
     times.sort();
     let at = |percent: f64| {
         let place = (times.len() as f64 * percent / 100.0) as usize;
@@ -71,12 +82,12 @@ fn note(book: &mut Book, load: &str, whose: Whose, mut times: Vec<Duration>) {
     };
     for (name, percent) in [("p50", 50.0), ("p99", 99.0), ("p999", 99.9)] {
         if let Some(time) = at(percent) {
-            book.note(("latency", &format!("{load}_{name}")), whose, micros(time));
+            book.note((measure, &format!("{load}_{name}")), whose, micros(time));
         }
     }
     for percent in QUANTILES {
         if let Some(time) = at(percent) {
-            book.point(("latency", load), whose, percent, micros(time));
+            book.point((measure, load), whose, percent, micros(time));
         }
     }
 }
@@ -120,7 +131,7 @@ fn relayed(nodes: &[netlab::Namespace; 2]) -> Result<Vec<Duration>> {
 }
 
 /// Times of probes until the standby's `-s` counts them; one question is part of it.
-fn polled(pair: &mut Pair, first: u32) -> Result<Vec<Duration>> {
+pub(super) fn polled(pair: &mut Pair, first: u32) -> Result<Vec<Duration>> {
     let mut times = Vec::new();
     for number in first..first + POLLS {
         let held = node::held(&pair.b, "external")?;
