@@ -287,16 +287,23 @@ impl Driver {
     /// Carries out what the engine wants, up to a bounded amount of work.
     pub(crate) fn flush(&mut self) {
         if let Some(native) = &mut self.native {
-            native.tell(&mut self.engine, Instant::now());
+            let heard = native.tell(&mut self.engine, Instant::now());
+            if heard > 0 {
+                self.pace.native_messages(heard);
+            }
         }
         let is_done = self.carry_out();
         // What belongs together is sent together.
         let is_sent = match &mut self.native {
             Some(native) => {
                 let now = Instant::now();
-                let is_sent = !native.transmit(now);
-                native.tell(&mut self.engine, now);
-                is_sent
+                if native.waits_for_more(now, self.pace.is_busy()) {
+                    true
+                } else {
+                    let is_sent = !native.transmit(now);
+                    native.tell(&mut self.engine, now);
+                    is_sent
+                }
             }
             None => true,
         };

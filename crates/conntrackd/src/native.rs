@@ -19,6 +19,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::Notify;
 
 use crate::keys::{self, KeyFileError};
+use crate::pace::SEND_PAUSE;
 
 /// Datagrams handed to the transport before everything else gets a turn.
 const DATAGRAMS_PER_TURN: usize = 256;
@@ -60,6 +61,10 @@ pub(crate) struct Native {
     pending: Option<(transport::Transmit, Vec<u8>)>,
     /// Wakes the task that waits until the socket takes more.
     pub(crate) blocked: Rc<Notify>,
+    /// When it was last looked for something to send.
+    sent_at: Option<Instant>,
+    /// Something waits until then.
+    send_at: Option<Instant>,
     buffer: Vec<u8>,
     spare: VecDeque<Vec<u8>>,
     foreign_told: u64,
@@ -125,6 +130,8 @@ impl Native {
             peers: names.collect(),
             pending: None,
             blocked: Rc::default(),
+            sent_at: None,
+            send_at: None,
             buffer: vec![0; BATCH_SIZE * segments * 1500],
             spare: VecDeque::new(),
             foreign_told: 0,
@@ -168,13 +175,27 @@ impl Native {
                     left = left.saturating_sub(1);
                 }
             }
+            if count < BATCH_SIZE {
+                // Fewer than asked for: the next ones have to be waited for.
+                return Ok(true);
+            }
         }
         Ok(false)
     }
 
     /// When [`Native::timeout`] has to be called.
     pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
-        self.transport.poll_timeout()
+        [self.transport.poll_timeout(), self.send_at]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Whether what there is to send waits a moment for what comes behind it: each datagram has its price at both ends.
+    pub(crate) fn waits_for_more(&mut self, now: Instant, is_busy: bool) -> bool {
+        let earliest = self.sent_at.map(|at| at + SEND_PAUSE);
+        self.send_at = earliest.filter(|at| is_busy && *at > now);
+        self.send_at.is_some()
     }
 
     /// Lets time pass.
@@ -184,8 +205,9 @@ impl Native {
         }
     }
 
-    /// Tells the core what has happened, and how much room there is.
-    pub(crate) fn tell(&mut self, engine: &mut Recorded, now: Instant) {
+    /// Tells the core what has happened, and how much room there is. Returns how many bytes of streams it was given.
+    pub(crate) fn tell(&mut self, engine: &mut Recorded, now: Instant) -> usize {
+        let mut len = 0;
         while let Some(event) = self.transport.poll_event() {
             match event {
                 Event::Connected(peer) => {
@@ -193,6 +215,7 @@ impl Native {
                     engine.handle_peer_open(now, PeerId(peer.0));
                 }
                 Event::Bytes(peer, bytes) => {
+                    len += bytes.len();
                     engine.handle_peer_bytes(now, PeerId(peer.0), &bytes);
                 }
                 Event::Writable(_) => {}
@@ -215,6 +238,7 @@ impl Native {
                  the address of a peer: dropped; this node does not go back to an older protocol"
             );
         }
+        len
     }
 
     /// Appends to the stream to a peer.
@@ -237,6 +261,7 @@ impl Native {
 
     /// Sends what there is to send. Returns whether more is left for the next turn.
     pub(crate) fn transmit(&mut self, now: Instant) -> bool {
+        self.sent_at = Some(now);
         for _ in 0..TRANSMITS_PER_TURN {
             let (transmit, bytes) = match self.pending.take() {
                 Some(pending) => pending,

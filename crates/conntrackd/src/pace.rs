@@ -15,6 +15,9 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// The same where only the peer has something to say. What it said is safe in the socket meanwhile.
 const LONG_PAUSE: Duration = Duration::from_millis(5);
 
+/// While the daemon is busy, datagrams of the native dialect leave no closer together than this, and fuller.
+pub(crate) const SEND_PAUSE: Duration = Duration::from_millis(2);
+
 /// The daemon is busy from so many messages a millisecond on.
 const BUSY: u32 = 25;
 
@@ -35,6 +38,9 @@ const EVENT_LEN: usize = 2304;
 
 /// About as long as a message of the peer is.
 const MESSAGE_LEN: usize = 90;
+
+/// The same in the native dialect.
+const NATIVE_MESSAGE_LEN: usize = 15;
 
 /// The pace of the daemon.
 #[derive(Debug)]
@@ -97,7 +103,21 @@ impl Pace {
 
     /// So many bytes of a peer were read.
     pub(crate) fn messages(&self, len: usize) {
-        let count = u32::try_from(len / MESSAGE_LEN).unwrap_or(u32::MAX);
+        self.count_messages(len / MESSAGE_LEN);
+    }
+
+    /// So many bytes of the stream of a peer of the native dialect were read.
+    pub(crate) fn native_messages(&self, len: usize) {
+        self.count_messages(len / NATIVE_MESSAGE_LEN);
+    }
+
+    /// Whether things are let come together now.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.with(|state| state.pause.is_some() && state.in_vain <= PATIENCE)
+    }
+
+    fn count_messages(&self, count: usize) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.with(|state| {
             state.messages = state.messages.saturating_add(count);
             state.has_come = true;

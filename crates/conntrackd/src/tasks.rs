@@ -39,12 +39,16 @@ const REOPEN: Duration = Duration::from_secs(1);
 
 /// A descriptor of its own to wait on, so that it lives as long as the waiting.
 pub(crate) fn readable(fd: BorrowedFd<'_>) -> io::Result<AsyncFd<OwnedFd>> {
+    waiting(fd, Interest::READABLE)
+}
+
+fn waiting(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     let own = fd.try_clone_to_owned()?;
     #[expect(
         deprecated,
         reason = "its replacement is unsafe; an owned descriptor is what it asks for"
     )]
-    AsyncFd::with_interest(own, Interest::READABLE)
+    AsyncFd::with_interest(own, interest)
 }
 
 /// Reads the kernel's events, `limit` datagrams a turn.
@@ -128,13 +132,7 @@ pub(crate) async fn native(shared: Shared) -> io::Result<()> {
         let Some(native) = &driver.native else {
             return Ok(());
         };
-        let own = native.fd().try_clone_to_owned()?;
-        #[expect(
-            deprecated,
-            reason = "its replacement is unsafe; an owned descriptor is what it asks for"
-        )]
-        let fd = AsyncFd::with_interest(own, Interest::READABLE | Interest::WRITABLE)?;
-        (fd, Rc::clone(&native.blocked))
+        (readable(native.fd())?, Rc::clone(&native.blocked))
     };
     loop {
         tokio::select! {
@@ -145,7 +143,13 @@ pub(crate) async fn native(shared: Shared) -> io::Result<()> {
                 }
             }
             () = blocked.notified() => {
-                fd.writable().await?.clear_ready();
+                // Only now: every datagram that leaves would wake up whoever listens for this.
+                let full = {
+                    let driver = shared.borrow();
+                    let Some(native) = &driver.native else { return Ok(()) };
+                    waiting(native.fd(), Interest::WRITABLE)?
+                };
+                full.writable().await?.retain_ready();
                 shared.borrow_mut().flush();
             }
         }

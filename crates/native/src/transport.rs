@@ -30,7 +30,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
 use quinn_proto::{
-    ClientConfig, ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig,
+    AckFrequencyConfig, ClientConfig, ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig,
     HashedConnectionIdGenerator, IdleTimeout, ServerConfig, TimeSource, TransportConfig, VarInt,
 };
 
@@ -51,6 +51,12 @@ const WINDOW_LEN: u32 = 4 * 1024 * 1024;
 
 /// Handshakes of one peer that may be under way.
 const HANDSHAKES_MAX: usize = 4;
+
+/// Packets that are acknowledged together at most ...
+const ACKNOWLEDGED_TOGETHER: u32 = 10;
+
+/// ... and how long the first of them waits for it, unless something else is said sooner.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(25);
 
 /// Datagrams in one transmit, at most.
 const SEGMENTS_MAX: usize = 16;
@@ -434,6 +440,11 @@ fn outgoing(transmit: &quinn_proto::Transmit) -> Transmit {
 fn transport_config(timing: &Timing) -> TransportConfig {
     let mut config = TransportConfig::default();
     let silence = IdleTimeout::try_from(timing.silence).ok();
+    // Every datagram costs both ends a wake-up. What is lost is noticed by what comes behind it.
+    let mut acknowledgements = AckFrequencyConfig::default();
+    acknowledgements
+        .ack_eliciting_threshold(VarInt::from_u32(ACKNOWLEDGED_TOGETHER))
+        .max_ack_delay(Some(ACKNOWLEDGED_WITHIN));
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(1))
@@ -444,6 +455,7 @@ fn transport_config(timing: &Timing) -> TransportConfig {
         .receive_window(VarInt::from_u32(WINDOW_LEN))
         .send_window(u64::from(WINDOW_LEN))
         .initial_rtt(Duration::from_millis(20))
+        .ack_frequency_config(Some(acknowledgements))
         .allow_spin(false);
     config
 }

@@ -33,7 +33,26 @@ impl<T: Object> Cache<T> {
         };
         let ids = ahead.hashes.iter().filter_map(place).map(|place| place.id);
         ahead.ids.extend(ids);
-        for id in &ahead.ids {
+        self.touch(ahead.ids.iter());
+    }
+
+    /// Fetches the entries at these positions, and the places in the index of those that are to be removed (`true`).
+    /// Changes nothing.
+    pub(crate) fn fetch_at(&self, ids: &[(u32, bool)]) {
+        self.touch(ids.iter().map(|(id, _)| id));
+        for (id, _) in ids.iter().filter(|(_, is_removed)| *is_removed) {
+            if let Some(slot) = self.slots.get(*id as usize) {
+                let hash = self.hash(&slot.object.stored_key());
+                black_box(
+                    self.index
+                        .find(Place::spread(hash), |place| place.id == *id),
+                );
+            }
+        }
+    }
+
+    fn touch<'a>(&self, ids: impl Iterator<Item = &'a u32>) {
+        for id in ids {
             if let Some(slot) = self.slots.get(*id as usize) {
                 black_box((slot.created_s, slot.object.touch()));
             }

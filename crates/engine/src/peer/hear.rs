@@ -19,6 +19,9 @@ use crate::snapshot::RepairStats;
 /// Entries compared for one check. A longer range is doubted without a look.
 const COMPARED_MAX: usize = 4096;
 
+/// Messages that are looked at ahead: what they are about fits into the nearest cache of the processor.
+const AHEAD: usize = 160;
+
 /// What a peer has said of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Greeting {
@@ -85,6 +88,8 @@ pub(crate) struct Hearer {
     pub(super) messages: u64,
     pub(super) resumed: u64,
     news: Vec<News>,
+    /// Positions that are about to be needed; kept for its memory.
+    ahead: Vec<(u32, bool)>,
 }
 
 impl Hearer {
@@ -109,6 +114,7 @@ impl Hearer {
             messages: 0,
             resumed: 0,
             news: Vec::new(),
+            ahead: Vec::new(),
         }
     }
 
@@ -153,10 +159,11 @@ impl Hearer {
         let before = self.received;
         let mut decoder = std::mem::take(&mut self.decoder);
         decoder.push(piece);
+        self.expect(external, &decoder);
         while !self.is_broken {
             match decoder.next() {
                 Ok(None) => break,
-                Ok(Some(Ok(message))) => self.message(teller, external, now, now_s, message),
+                Ok(Some(Ok(message))) => self.message(teller, external, now, now_s, &message),
                 Ok(Some(Err(_))) => {
                     self.malformed += 1;
                     self.received += 1;
@@ -171,6 +178,16 @@ impl Hearer {
         std::mem::take(&mut self.news)
     }
 
+    /// Fetches what the messages to come are about. Changes nothing.
+    fn expect(&mut self, external: &External, decoder: &Decoder) {
+        let ahead = &mut self.ahead;
+        ahead.clear();
+        let known = decoder.flows_ahead().take(AHEAD);
+        let place = |(handle, is_gone)| Some((external.flow_handles.id(handle)?, is_gone));
+        ahead.extend(known.filter_map(place));
+        external.flows.fetch_at(ahead);
+    }
+
     fn give_up(&mut self) {
         self.malformed += 1;
         self.is_broken = true;
@@ -183,12 +200,12 @@ impl Hearer {
         external: &mut External,
         now: Instant,
         now_s: u32,
-        message: Message<'_>,
+        message: &Message<'_>,
     ) {
         self.messages += 1;
         if !self.is_greeted {
             match message {
-                Message::Word(Word::Hello(hello)) => self.greeted(teller, external, &hello),
+                Message::Word(Word::Hello(hello)) => self.greeted(teller, external, hello),
                 // Without a greeting nothing that follows can be placed.
                 _ => self.give_up(),
             }
@@ -198,29 +215,29 @@ impl Hearer {
         match message {
             Message::NewFlow { handle, flow } => {
                 self.told += 1;
-                self.flow(external, now, now_s, handle, &flow);
+                self.flow(external, now, now_s, *handle, flow);
             }
             Message::UpdateFlow { handle, changes } => {
-                self.update(teller, external, now_s, handle, &changes);
+                self.update(teller, external, now_s, *handle, changes);
             }
             Message::GoneFlow { handle } => {
-                external.flow_handles.vacate(&mut external.flows, handle);
+                external.flow_handles.vacate(&mut external.flows, *handle);
             }
             Message::NewExpectation {
                 handle,
                 expectation,
             } => {
-                self.expectation(external, now_s, handle, &expectation);
+                self.expectation(external, now_s, *handle, expectation);
             }
             Message::GoneExpectation { handle } => {
                 external
                     .expectation_handles
-                    .vacate(&mut external.expectations, handle);
+                    .vacate(&mut external.expectations, *handle);
             }
             Message::StatementFlow { handle, flow } => {
-                let was = match &flow {
-                    Some(flow) => self.flow(external, now, now_s, handle, flow),
-                    None => vacated(&mut external.flow_handles, &mut external.flows, handle),
+                let was = match flow {
+                    Some(flow) => self.flow(external, now, now_s, *handle, flow),
+                    None => vacated(&mut external.flow_handles, &mut external.flows, *handle),
                 };
                 self.count(was, flow.is_some());
             }
@@ -228,18 +245,18 @@ impl Hearer {
                 handle,
                 expectation,
             } => {
-                let was = match &expectation {
-                    Some(expectation) => self.expectation(external, now_s, handle, expectation),
+                let was = match expectation {
+                    Some(expectation) => self.expectation(external, now_s, *handle, expectation),
                     None => vacated(
                         &mut external.expectation_handles,
                         &mut external.expectations,
-                        handle,
+                        *handle,
                     ),
                 };
                 self.count(was, expectation.is_some());
             }
-            Message::Ack { position } => teller.acknowledged(position, now),
-            Message::Word(word) => self.word(teller, external, now, &word),
+            Message::Ack { position } => teller.acknowledged(*position, now),
+            Message::Word(word) => self.word(teller, external, now, word),
             Message::Unknown => {}
         }
     }

@@ -10,6 +10,8 @@ use crate::api::Policy;
 #[derive(Debug)]
 pub(crate) struct Guard {
     policy: Policy,
+    /// Every connection may be kept.
+    is_open: bool,
     second: Option<Instant>,
     in_second: u32,
     pub(super) refused: u64,
@@ -18,6 +20,7 @@ pub(crate) struct Guard {
 impl Guard {
     pub(super) fn new(policy: Policy) -> Self {
         Self {
+            is_open: policy.entries.is_open() && policy.mark_mask == u32::MAX,
             policy,
             second: None,
             in_second: 0,
@@ -27,6 +30,9 @@ impl Guard {
 
     /// Whether an entry may be kept at all.
     pub(super) fn allows(&mut self, flow: &Flow) -> bool {
+        if self.is_open {
+            return true;
+        }
         let policy = &self.policy;
         let allowed = policy.entries.judge(flow).is_ok()
             && flow.mark.unwrap_or_default() & !policy.mark_mask == 0;

@@ -40,8 +40,11 @@ const WALK_AHEAD: usize = 64;
 /// Positions that a walk passes in one step.
 const WALK_STEP: usize = 1024;
 
-/// Acknowledgements are no closer together than this.
-const ACK_PAUSE: Duration = Duration::from_millis(2);
+/// Acknowledgements are no closer together than this ...
+const ACK_PAUSE: Duration = Duration::from_millis(5);
+
+/// ... and come so long after what they are for: what has been heard is passed on first.
+const ACK_DELAY: Duration = Duration::from_millis(1);
 
 /// One table, as far as the peer has heard of it.
 #[derive(Debug, Default)]
@@ -201,7 +204,8 @@ impl Teller {
 
     /// So many messages of the peer have been applied.
     pub(super) fn acknowledge(&mut self, position: u64, now: Instant) {
-        let earliest = self.acked_at.map_or(now, |at| (at + ACK_PAUSE).max(now));
+        let soon = now + ACK_DELAY;
+        let earliest = self.acked_at.map_or(soon, |at| (at + ACK_PAUSE).max(soon));
         let due = self.ack.map_or(earliest, |(_, due)| due);
         self.ack = Some((position, due));
     }

@@ -221,6 +221,15 @@ impl Decoder {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// The handles of connections that the whole messages at hand change or end (`true`), as far as can be seen
+    /// without reading them; nothing is taken.
+    pub fn flows_ahead(&self) -> impl Iterator<Item = (u32, bool)> + '_ {
+        FlowsAhead {
+            rest: self.buffer.get(self.start..).unwrap_or_default(),
+            handles: self.handles,
+        }
+    }
+
     /// The next whole message; `None` until more is pushed.
     ///
     /// The inner error costs one message; the stream goes on behind it.
@@ -239,6 +248,38 @@ impl Decoder {
         };
         self.start = self.start.saturating_add(end);
         read(kind, Reader::new(body), &mut self.handles).map(Some)
+    }
+}
+
+/// Handles of connections that the messages to come change or end.
+#[derive(Clone, Debug)]
+struct FlowsAhead<'a> {
+    rest: &'a [u8],
+    handles: Handles,
+}
+
+impl Iterator for FlowsAhead<'_> {
+    type Item = (u32, bool);
+
+    fn next(&mut self) -> Option<(u32, bool)> {
+        loop {
+            let (kind, body_start, len) = envelope(self.rest).ok()??;
+            let end = body_start.checked_add(len)?;
+            let mut reader = Reader::new(self.rest.get(body_start..end)?);
+            self.rest = self.rest.get(end..)?;
+            match kind {
+                kind::FLOW_NEW => {
+                    self.handles.read(&mut reader, Table::Flows).ok()?;
+                }
+                kind::FLOW_UPDATE | kind::FLOW_GONE => {
+                    let handle = self.handles.read(&mut reader, Table::Flows).ok()?;
+                    return Some((handle, kind == kind::FLOW_GONE));
+                }
+                // Of words some have handles, others mean that nothing can be foreseen.
+                kind::WORD => return None,
+                _ => {}
+            }
+        }
     }
 }
 
