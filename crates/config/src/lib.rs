@@ -38,7 +38,7 @@ pub use compare::needing_restart;
 pub use convert::to_toml;
 pub use error::{ErrorKind, ParseError};
 pub use load::{LoadError, load, parse_text};
-pub use native::{MAX_PEERS, NATIVE_PORT, Native, Peer, PublicKey};
+pub use native::{MAX_PEERS, NATIVE_PORT, Native, Peer, PeerPolicy, PublicKey};
 pub use policy::Policy;
 pub use schema::{
     Alarm, CacheUse, Config, ExpectationSync, Facility, FilterFrom, Ftfw, General, Helper,

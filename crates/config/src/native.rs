@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use base64::Engine;
@@ -43,6 +44,21 @@ pub struct Peer {
     pub addresses: Vec<SocketAddr>,
     /// The keys it may have: more than one while its key is being changed. `public_keys`, at least one.
     pub public_keys: Vec<PublicKey>,
+    /// What it may make this node keep. `[peer.policy]`.
+    pub policy: PeerPolicy,
+}
+
+/// What a peer of the native dialect may make this node keep. What is left out is as the section `policy` has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerPolicy {
+    /// Which entries. `addresses`, `protocols`, `tcp_states`, `zones`.
+    pub entries: flow::Policy,
+    /// Bits that may be set in marks. `mark_mask`, default all.
+    pub mark_mask: Option<u32>,
+    /// Most entries. `max_entries`.
+    pub max_entries: Option<NonZeroU32>,
+    /// Most new entries in a second. `max_new_per_s`, default any number.
+    pub max_new_per_s: Option<NonZeroU32>,
 }
 
 /// A public key of 32 bytes; in base64 in a file.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use flow::filter::Network;
 use flow::{Action, Family, TcpState};
 
-use crate::native::NATIVE_LISTEN;
+use crate::native::{NATIVE_LISTEN, PeerPolicy};
 use crate::protocols::usual_name;
 use crate::schema::{
     ACK_WINDOW, CACHE_TIMEOUT, ERROR_QUEUE_LEN, LOG_FILE, PURGE_TIMEOUT, REFRESH_TIME,
@@ -128,6 +128,28 @@ impl Page<'_> {
             self.list(&format!("{at}.addresses"), "addresses", addresses.collect());
             let keys = peer.public_keys.iter().map(|key| quoted(&key.to_string()));
             self.list(&format!("{at}.public_keys"), "public_keys", keys.collect());
+            self.peer_policy(&at, &peer.policy);
+        }
+    }
+
+    fn peer_policy(&mut self, peer: &str, policy: &PeerPolicy) {
+        if *policy == PeerPolicy::default() {
+            return;
+        }
+        let at = format!("{peer}.policy");
+        self.header(&at, "[peer.policy]");
+        self.entries(&at, &policy.entries);
+        if let Some(mask) = policy.mark_mask {
+            self.always(&format!("{at}.mark_mask"), format!("{mask:#x}"));
+        }
+        let numbers = [
+            ("max_entries", policy.max_entries),
+            ("max_new_per_s", policy.max_new_per_s),
+        ];
+        for (key, number) in numbers {
+            if let Some(number) = number {
+                self.always(&format!("{at}.{key}"), number);
+            }
         }
     }
 
@@ -234,11 +256,7 @@ impl Page<'_> {
             return;
         }
         self.header("policy", "[policy]");
-        let entries = &policy.entries;
-        self.allowed("addresses", entries.addresses.as_ref(), network);
-        self.allowed("protocols", entries.protocols.as_ref(), protocol);
-        self.allowed("tcp_states", entries.tcp_states.as_ref(), tcp_state);
-        self.allowed("zones", entries.zones.as_ref(), u16::to_string);
+        self.entries("policy", &policy.entries);
         if let Some(max) = policy.max_entries {
             self.always("policy.max_entries", max);
         }
@@ -246,10 +264,23 @@ impl Page<'_> {
         self.seconds("policy.resync_interval_s", intervals.0, intervals.1);
     }
 
-    fn allowed<T>(&mut self, name: &str, items: Option<&Vec<T>>, show: impl Fn(&T) -> String) {
+    fn entries(&mut self, at: &str, entries: &flow::Policy) {
+        self.allowed(at, "addresses", entries.addresses.as_ref(), network);
+        self.allowed(at, "protocols", entries.protocols.as_ref(), protocol);
+        self.allowed(at, "tcp_states", entries.tcp_states.as_ref(), tcp_state);
+        self.allowed(at, "zones", entries.zones.as_ref(), u16::to_string);
+    }
+
+    fn allowed<T>(
+        &mut self,
+        at: &str,
+        name: &str,
+        items: Option<&Vec<T>>,
+        show: impl Fn(&T) -> String,
+    ) {
         if let Some(items) = items {
             let items = items.iter().map(show).collect();
-            self.list(&format!("policy.{name}"), name, items);
+            self.list(&format!("{at}.{name}"), name, items);
         }
     }
 

@@ -124,3 +124,38 @@ fn a_change_of_peers_and_keys_needs_a_restart() {
     );
     assert_eq!(needing_restart(&read(&whole()), &read(&whole())), [""; 0]);
 }
+
+#[test]
+fn a_peer_may_have_a_policy_of_its_own() {
+    let peer = |policy: &str| {
+        let text = whole().replace("[standby]", &format!("{policy}[standby]"));
+        let config = read(&text);
+        config.sync().unwrap().native.as_ref().unwrap().peers[0]
+            .policy
+            .clone()
+    };
+    assert_eq!(peer(""), config::PeerPolicy::default());
+    let policy = peer(
+        "[peer.policy]\naddresses = [\"10.0.0.0/8\"]\nprotocols = [\"tcp\"]\nzones = [0, 4]\nmark_mask = 0xff\n\
+         max_entries = 1000\nmax_new_per_s = 50\n",
+    );
+    assert_eq!(policy.entries.protocols, Some(vec![6]));
+    assert_eq!(policy.entries.zones, Some(vec![0, 4]));
+    assert_eq!(
+        policy.entries.addresses.map(|networks| networks.len()),
+        Some(1)
+    );
+    assert_eq!(policy.mark_mask, Some(0xff));
+    assert_eq!(policy.max_entries.map(u32::from), Some(1000));
+    assert_eq!(policy.max_new_per_s.map(u32::from), Some(50));
+    for (wrong, told) in [
+        ("addresses = [\"10.0.0.0/33\"]", "addresses"),
+        ("protocols = [\"nonsense\"]", "protocols"),
+        ("zones = [65536]", "65536"),
+        ("rate = 5", "rate"),
+    ] {
+        let text = whole().replace("[standby]", &format!("[peer.policy]\n{wrong}\n[standby]"));
+        let said = refused(&text);
+        assert!(said.contains(told), "{said}");
+    }
+}

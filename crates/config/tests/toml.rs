@@ -57,6 +57,7 @@ fn the_shipped_file_names_every_option() {
         "[[sync.link]]",
         "[native]",
         "[[peer]]",
+        "[peer.policy]",
         "[standby]",
         "[general]",
         "[general.scheduler]",
@@ -71,6 +72,7 @@ fn the_shipped_file_names_every_option() {
         // A table may only come where its parents are.
         let parents = match section {
             "[[helper.type.policy]]" => "[[helper.type]]\nname='x'\nfamily='x'\ntransport='x'\n",
+            "[peer.policy]" => "[[peer]]\nname='x'\naddresses=['10.0.0.1']\npublic_keys=['x']\n",
             _ => "",
         };
         for key in keys(&format!("{parents}{section}")) {

@@ -1,5 +1,6 @@
 //! From the configuration to what core and links need.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use config::{CacheUse, Config, ExpectationSync, Link, Mode, Role, Transport};
@@ -39,7 +40,7 @@ fn endpoint(link: &Link) -> Option<Endpoint> {
             queue_max: error_queue_len.get() as usize,
         },
     };
-    let len = |len: Option<std::num::NonZeroU32>| len.map(|len| len.get() as usize);
+    let len = |len: Option<NonZeroU32>| len.map(|len| len.get() as usize);
     Some(Endpoint {
         kind,
         interface: link.interface.clone().unwrap_or_default(),
@@ -118,15 +119,28 @@ pub(crate) fn settings(
 fn native_settings(native: &config::Native, policy: &config::Policy) -> api::NativeSettings {
     let peers = native.peers.iter().map(|peer| api::PeerSettings {
         name: peer.name.clone(),
-        policy: api::Policy {
-            entries: policy.entries.clone(),
-            entries_max: policy.max_entries.map(|max| max.get() as usize),
-            ..api::Policy::default()
-        },
+        policy: peer_policy(&peer.policy, policy),
     });
     api::NativeSettings {
         name: native.name.clone(),
         peers: peers.collect(),
+    }
+}
+
+/// A peer's own policy; what that leaves out is as for all.
+fn peer_policy(own: &config::PeerPolicy, for_all: &config::Policy) -> api::Policy {
+    let (entries, common) = (own.entries.clone(), for_all.entries.clone());
+    let max = own.max_entries.or(for_all.max_entries);
+    api::Policy {
+        entries: flow::Policy {
+            addresses: entries.addresses.or(common.addresses),
+            protocols: entries.protocols.or(common.protocols),
+            tcp_states: entries.tcp_states.or(common.tcp_states),
+            zones: entries.zones.or(common.zones),
+        },
+        mark_mask: own.mark_mask.unwrap_or(u32::MAX),
+        entries_max: max.map(|max| max.get() as usize),
+        rate_max: own.max_new_per_s.map(NonZeroU32::get),
     }
 }
 
@@ -162,4 +176,39 @@ fn payload_len(endpoint: &Endpoint, interfaces: &[Interface]) -> usize {
         .find(|interface| interface.name == endpoint.interface);
     let mtu = interface.map_or(USUAL_MTU, |interface| interface.mtu);
     (mtu.saturating_sub(endpoint.header_len()) as usize).max(PAYLOAD_MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peers_policy_leaves_out_is_as_for_all() {
+        let zones = |zone| flow::Policy {
+            zones: Some(vec![zone]),
+            ..flow::Policy::default()
+        };
+        let for_all = config::Policy {
+            entries: flow::Policy {
+                protocols: Some(vec![6]),
+                ..zones(1)
+            },
+            max_entries: NonZeroU32::new(100),
+            ..config::Policy::default()
+        };
+        let common = peer_policy(&config::PeerPolicy::default(), &for_all);
+        assert_eq!(common.entries, for_all.entries);
+        assert_eq!((common.mark_mask, common.rate_max), (u32::MAX, None));
+        let own = config::PeerPolicy {
+            entries: zones(4),
+            mark_mask: Some(0xff),
+            max_new_per_s: NonZeroU32::new(7),
+            ..config::PeerPolicy::default()
+        };
+        let policy = peer_policy(&own, &for_all);
+        assert_eq!(policy.entries.zones, Some(vec![4]));
+        assert_eq!(policy.entries.protocols, Some(vec![6]));
+        assert_eq!(policy.entries_max, Some(100));
+        assert_eq!((policy.mark_mask, policy.rate_max), (0xff, Some(7)));
+    }
 }

@@ -114,10 +114,12 @@ impl Reference {
 
     fn row(&self, key: &str, kind: &str, section: &str) -> Result<String> {
         let inner = section.rsplit('.').next().unwrap_or_default();
-        let told = self
-            .meanings
-            .get(key)
-            .or_else(|| self.meanings.get(&format!("{inner}.{key}")));
+        let told = [
+            format!("{section}.{key}"),
+            format!("{inner}.{key}"),
+            key.to_owned(),
+        ];
+        let told = told.iter().find_map(|key| self.meanings.get(key));
         let (value, meaning) = match told {
             Some((value, meaning)) => (value.clone(), meaning.clone()),
             // Read and kept, as the manual page says of the whole section.
@@ -205,7 +207,11 @@ fn has(kind: &Type, wrapper: &str) -> bool {
 fn meanings(page: &str) -> BTreeMap<String, (String, String)> {
     let mut meanings = BTreeMap::new();
     let lines: Vec<_> = page.lines().collect();
+    let mut section = String::new();
     for (at, line) in lines.iter().enumerate() {
+        if let Some(named) = named_section(line) {
+            section = named;
+        }
         let Some(first) = lines.get(at + 1).and_then(|next| next.strip_prefix(": ")) else {
             continue;
         };
@@ -220,11 +226,24 @@ fn meanings(page: &str) -> BTreeMap<String, (String, String)> {
         for term in terms(line) {
             let (keys, value) = term.split_once(" = ").unwrap_or((&term, ""));
             for key in keys.split('`').skip(1).step_by(2) {
-                meanings.insert(key.to_owned(), (value.to_owned(), meaning.clone()));
+                let told = (value.to_owned(), meaning.clone());
+                meanings.insert(format!("{section}.{key}"), told.clone());
+                // What a section has in common with another is told in the first of them.
+                meanings.entry(key.to_owned()).or_insert(told);
             }
         }
     }
     meanings
+}
+
+/// The section that a heading, or a line such as "In `[native]`:", is about.
+fn named_section(line: &str) -> Option<String> {
+    let rest = line
+        .strip_prefix("## The section ")
+        .or_else(|| line.strip_prefix("In "))?;
+    let start = rest.find('[')?;
+    let name = rest.get(start..)?.trim_start_matches('[');
+    Some(name.get(..name.find(']')?)?.to_owned())
 }
 
 /// A term of several keys with values of their own.

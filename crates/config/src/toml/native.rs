@@ -7,7 +7,7 @@ use toml::Spanned;
 use super::schema::{self, File};
 use super::{Read, Reader, place};
 use crate::error::{ErrorKind, ParseError};
-use crate::native::{MAX_PEERS, NATIVE_LISTEN, NATIVE_PORT, Native, Peer, PublicKey};
+use crate::native::{MAX_PEERS, NATIVE_LISTEN, NATIVE_PORT, Native, Peer, PeerPolicy, PublicKey};
 use crate::statement::Clause;
 
 /// Longest name of a node, bytes.
@@ -92,12 +92,17 @@ impl Reader<'_> {
             return Err(self.lacking(&peer.public_keys, "public_keys", "none", "at least one"));
         }
         let name = self.name(&peer.name)?;
+        let policy = match &peer.policy {
+            Some(policy) => self.peer_policy(policy.get_ref())?,
+            None => PeerPolicy::default(),
+        };
         self.push(
             spanned,
             Clause::Peer(Peer {
                 name,
                 addresses,
                 public_keys,
+                policy,
             }),
         );
         Ok(())

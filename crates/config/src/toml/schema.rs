@@ -70,6 +70,19 @@ pub(super) struct Peer {
     pub(super) name: Spanned<String>,
     pub(super) addresses: Spanned<Vec<Spanned<String>>>,
     pub(super) public_keys: Spanned<Vec<Spanned<String>>>,
+    pub(super) policy: Maybe<PeerPolicy>,
+}
+
+#[derive(Debug, Default, Derive)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct PeerPolicy {
+    pub(super) addresses: Option<Vec<Spanned<String>>>,
+    pub(super) protocols: Option<Vec<Spanned<Protocol>>>,
+    pub(super) tcp_states: Option<Vec<Spanned<String>>>,
+    pub(super) zones: Option<Vec<Spanned<u16>>>,
+    pub(super) mark_mask: Maybe<u32>,
+    pub(super) max_entries: Maybe<u32>,
+    pub(super) max_new_per_s: Maybe<u32>,
 }
 
 #[derive(Debug, Default, Derive)]
