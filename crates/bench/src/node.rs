@@ -63,10 +63,10 @@ pub(crate) fn lost_datagrams(namespace: &Namespace) -> Result<u64> {
 /// What a node says of its one peer of the native dialect.
 pub(crate) fn peer(daemon: &Daemon) -> Result<serde_json::Value> {
     let mut peers: serde_json::Value = serde_json::from_str(&daemon.client(["peers", "--json"])?)?;
-    Ok(peers
+    peers
         .get_mut(0)
         .map(serde_json::Value::take)
-        .context("no peer")?)
+        .context("no peer")
 }
 
 /// Bytes that a namespace has sent on the link.
