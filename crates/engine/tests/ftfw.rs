@@ -359,6 +359,30 @@ fn what_was_not_acknowledged_is_told_again_to_a_peer_that_greets() {
 }
 
 #[test]
+fn a_greeting_makes_no_end_forgotten_however_many_were_not_acknowledged() {
+    let mut node = met(FTFW);
+    let many = 6000;
+    for n in 0..many {
+        node.event(EventKind::New, 0, &flow(n));
+        node.event(EventKind::Destroy, 0, &flow(n));
+        node.messages();
+    }
+    // The peer has not started at all: somebody else greets in its name.
+    node.control(ALIVE | HELLO, 5000, 0, 0);
+    let ends = |node: &mut Node| {
+        let messages = node.messages().into_iter();
+        messages
+            .filter(|m| m.kind == Kind::Flow(Change::Delete))
+            .count()
+    };
+    assert_eq!(ends(&mut node), many as usize);
+    // Whoever goes on greeting has it all sent every ten seconds at most.
+    node.wait(Duration::from_secs(3));
+    node.control(ALIVE | HELLO, 9_000_000, 0, 0);
+    assert_eq!(ends(&mut node), 0);
+}
+
+#[test]
 fn what_a_peer_never_asks_for_is_told_again_when_later_numbers_are_acknowledged() {
     let mut node = met(FTFW);
     for n in 0..4 {

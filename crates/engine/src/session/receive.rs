@@ -18,11 +18,14 @@ use crate::queue::{Element, Queue, Sweep};
 /// A peer that keeps missing what is no longer kept gets everything no more often than this.
 const HEAL_PAUSE: Duration = Duration::from_secs(5);
 
-/// More than this is not told again for a greeting: a peer that has been away so long asks for everything.
-const RETOLD_MAX: usize = 4096;
-
-/// Greetings of one handshake have it told again once.
+/// Greetings of one handshake have what was not acknowledged told again once.
 const RETELL_PAUSE: Duration = Duration::from_secs(1);
+
+/// So much is told again at the price of a handshake; more is work that nobody may ask for again and again.
+const RETOLD_CHEAPLY: usize = 4096;
+
+/// Pause after more than that.
+const RETELL_MUCH_PAUSE: Duration = Duration::from_secs(10);
 
 /// Acknowledgements that a peer has to keep, at most, for a node that hears nothing else from it.
 const ACKS_KEPT: i64 = 256;
@@ -309,7 +312,8 @@ impl Session {
     /// The peer has just started, or thinks that we have not heard of it.
     ///
     /// compat: what it has not acknowledged is kept for it no longer. Since it may not have started at all, it is
-    /// told again under new numbers. Not so if it answers the one message that it can have heard.
+    /// told again under new numbers, however much that is: an end that is not told stays on the peer for ever. Not so if
+    /// it answers the one message that it can have heard.
     fn greeted(&mut self, internal: &mut Internal, now: Instant, answers: bool) {
         let next_seq = self.next_seq;
         // Numbers start anew: what was received before says nothing about what comes.
@@ -327,11 +331,15 @@ impl Session {
         if ftfw.retell_at.is_some_and(|at| at > now) {
             return;
         }
-        ftfw.retell_at = Some(now + RETELL_PAUSE);
+        let pause = match self.queues.len(Queue::Resend) {
+            ..=RETOLD_CHEAPLY => RETELL_PAUSE,
+            _ => RETELL_MUCH_PAUSE,
+        };
+        ftfw.retell_at = Some(now + pause);
         self.lag.forget();
         let is_heard =
             matches!(ftfw.hello, Hello::Say { first } if first.wrapping_add(1) == next_seq);
-        if !(answers && is_heard) && self.queues.len(Queue::Resend) <= RETOLD_MAX {
+        if !(answers && is_heard) {
             self.queues.sweep_resend(|_| Sweep::Resend, |_| {});
             return;
         }
