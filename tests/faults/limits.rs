@@ -206,7 +206,8 @@ fn the_disk_for_the_log_is_full() {
     let begun = Instant::now();
     rig.a.daemon.client(["-B"]).unwrap();
     let says = |words: &str| {
-        wait_until(Duration::from_secs(5), || {
+        // Looked after every five seconds.
+        wait_until(Duration::from_secs(8), || {
             std::fs::read_to_string(&log).unwrap().contains(words)
         })
     };

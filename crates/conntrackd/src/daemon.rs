@@ -465,5 +465,6 @@ async fn suppressed(log: Log) {
     loop {
         tokio::time::sleep(Duration::from_secs(5)).await;
         log.tell_suppressed(Instant::now());
+        log.tell_missing();
     }
 }

@@ -159,6 +159,14 @@ impl Log {
         }
     }
 
+    /// Tells what the file did not take, if it takes lines again. To be called from time to time: it may be long until
+    /// there is something else to tell.
+    pub(crate) fn tell_missing(&self) {
+        if let Some(file) = &self.0.file {
+            Self::write_missing(file, &mut lock(&self.0.missing), &Zoned::now());
+        }
+    }
+
     fn take(&self, at: Instant, level: Level, text: &str) {
         self.tell_suppressed(at);
         if (level as u8) < self.0.level.load(Ordering::Relaxed) {
@@ -197,14 +205,7 @@ impl Log {
     /// Writes to the file; once it takes lines again, how many it did not take before.
     fn write_to_file(&self, file: &LogFile, text: &[u8], now: &Zoned) {
         let mut missing = lock(&self.0.missing);
-        if let Some((count, error)) = missing.as_ref() {
-            let note = format!("{count} lines could not be written to this file: {error}");
-            // The last of them may have been written in part.
-            let note = [b"\n".as_slice(), &lines(Level::Warning, &note, now)].concat();
-            if file.write(&note).is_ok() {
-                *missing = None;
-            }
-        }
+        Self::write_missing(file, &mut missing, now);
         let outcome = match &*missing {
             None => file.write(text),
             Some((_, error)) => Err(error.kind().into()),
@@ -212,6 +213,20 @@ impl Log {
         if let Err(error) = outcome {
             let count = text.iter().filter(|&&byte| byte == b'\n').count() as u64;
             missing.get_or_insert((0, error)).0 += count;
+        }
+    }
+}
+
+impl Log {
+    fn write_missing(file: &LogFile, missing: &mut Option<(u64, io::Error)>, now: &Zoned) {
+        let Some((count, error)) = missing.as_ref() else {
+            return;
+        };
+        let note = format!("{count} lines could not be written to this file: {error}");
+        // The last of them may have been written in part.
+        let note = [b"\n".as_slice(), &lines(Level::Warning, &note, now)].concat();
+        if file.write(&note).is_ok() {
+            *missing = None;
         }
     }
 }
