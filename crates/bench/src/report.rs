@@ -47,6 +47,10 @@ pub(crate) fn markdown(book: &Book) -> String {
 
 /// The table of the native dialect.
 fn native(book: &Book, text: &mut String) {
+    let mut measured = NATIVE.iter().filter_map(|row| book.record(row.number.0));
+    if measured.next().is_none() {
+        return;
+    }
     let _ = writeln!(
         text,
         "\nNative dialect:\n\n| measure | original | ours, version 1 | ours, native | target | reached | | command |\n\

@@ -51,6 +51,7 @@ cargo xtask bench [--full | --quick] [--rounds N] [--entries N] [--seconds N] [-
                   [--plots DIR] [--report] [MEASURE ...]
     The daemon beside the original and beside what the kernel allows, taking turns. Prints a table of ratios; after every
     measure the tables of both nodes are compared. Needs root and a machine that has nothing else to do.
+    native      the native dialect beside version 1: not part of a run that names no measure
     --full      five rounds, a million entries: about 50 minutes; docs/benchmarks.md has the measures, each below ten
     --json      numbers of earlier runs, which this one adds to; --resume leaves out what is there
     --report    measures nothing, only draws table and plots from the file
