@@ -50,3 +50,16 @@ fn a_daemon_that_does_not_start_fails_the_demo() {
     require_feature_or_skip!(Feature::Conntrack, Feature::Nat);
     assert!(!demo(&["--daemon", "/bin/false"]).status.success());
 }
+
+#[test]
+fn a_hot_standby_is_ready_as_soon_with_a_large_table_as_with_a_small_one() {
+    require_root_or_skip!();
+    require_feature_or_skip!(Feature::Conntrack, Feature::Nat);
+    let daemon = Peer::Ours.program().expect("no daemon");
+    let daemon = daemon.to_str().unwrap();
+    let shown = demo(&["--native", "--flows", "1000,20000", "--daemon", daemon]);
+    assert!(shown.status.success(), "{shown:?}");
+    for text in ["AES-256-GCM", "Flat: ", "All 10 connections survived"] {
+        assert!(shown.stdout.contains(text), "no `{text}`");
+    }
+}

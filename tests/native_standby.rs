@@ -32,7 +32,9 @@ fn until(what: &str, mesh: &Mesh, done: impl FnMut() -> bool) {
         let log = |firewall: &Firewall| {
             let peers = firewall.daemon.client(["peers"]).unwrap_or_default();
             let dump = |letter| firewall.daemon.client([letter]).unwrap_or_default();
+            let dump = |letter| dump(letter).lines().take(8).collect::<Vec<_>>().join("\n") + "\n";
             let listed = firewall.namespace.run("conntrack -L").unwrap_or_default();
+            let listed = listed.lines().take(8).collect::<Vec<_>>().join("\n") + "\n";
             format!(
                 "{}\n{}{peers}internal:\n{}external:\n{}kernel:\n{listed}",
                 firewall.name,
@@ -172,6 +174,30 @@ fn the_kernel_of_a_standby_follows_without_an_echo_and_its_timeouts_are_set_righ
         timeouts.len() as u64 == count && timeouts.into_values().all(|timeout| timeout > LONG_S)
     });
     until_equal(&mesh, 1);
+}
+
+#[test]
+fn a_third_node_stands_by_for_whoever_takes_over_from_one_that_died() {
+    require_root_or_skip!();
+    require_feature_or_skip!(Feature::Conntrack);
+    let mut mesh = started(3);
+    let count = 2000;
+    let mut near = table(&mesh.firewalls[0]);
+    near.create((0..count).map(sample::nth)).unwrap();
+    until_equal(&mesh, 0);
+    mesh.firewalls[0].daemon.kill().unwrap();
+    mesh.cut(0).unwrap();
+    let [_, fw2, fw3] = &mesh.firewalls[..] else {
+        unreachable!()
+    };
+    fw2.daemon.client(["role", "primary"]).unwrap();
+    assert_eq!(table(fw2).len().unwrap(), count as usize);
+    until("fw3 is told by fw2", &mesh, || {
+        fw3.peer("fw2").unwrap()["entries"] == u64::from(count)
+    });
+    until_equal(&mesh, 1);
+    assert_eq!(cached(fw2, "cache internal"), u64::from(count));
+    assert_eq!(cached(fw3, "cache internal"), 0);
 }
 
 #[test]

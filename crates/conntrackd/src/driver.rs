@@ -353,7 +353,8 @@ impl Driver {
                         // A client that went away needs no answer.
                         let _ = done.send(outcome);
                     }
-                    None
+                    // It is answered before what follows: the kernel may take long to begin with a dump.
+                    return false;
                 }
                 Output::Notice(Notice::LinkActive(link)) => {
                     let name = self

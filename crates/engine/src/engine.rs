@@ -76,6 +76,10 @@ pub struct Engine {
     standby: Option<Standby>,
     /// The peers whose connections a promotion is about; `None`: all that do not forward.
     takeover_from: Option<PeerSet>,
+    /// When the kernel is to be asked for what a hot standby has taken over.
+    adopt_at: Option<Instant>,
+    /// Another commit follows the one that runs.
+    commits_again: bool,
     /// The term in which this node was promoted.
     own_term: u64,
     flush: Flush,
@@ -149,6 +153,8 @@ impl Engine {
             inject: None,
             standby: None,
             takeover_from: None,
+            adopt_at: None,
+            commits_again: false,
             own_term: 0,
             flush: Flush::new(),
             dump: Dump::new(),
@@ -322,6 +328,9 @@ impl Engine {
         if due(&mut self.purge_at) {
             self.purge();
         }
+        if due(&mut self.adopt_at) {
+            self.read(Purpose::Reconcile, None, Scope::All);
+        }
         if due(&mut self.overrun_at) {
             self.stats.resyncs += 1;
             self.read(Purpose::Reconcile, None, Scope::All);
@@ -350,6 +359,7 @@ impl Engine {
         let progress = self.progress.poll_timeout();
         let own = [
             self.purge_at,
+            self.adopt_at,
             self.overrun_at,
             self.poll_at,
             sweep,

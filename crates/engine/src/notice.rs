@@ -117,6 +117,8 @@ pub enum Notice {
     PeerGreeted(String),
     /// The stream of a native peer is gone.
     PeerLost(String),
+    /// A native peer that forwarded as this node was promoted turns out not to: this node takes it over as well.
+    TakenOverLate(String),
     /// Nothing more of a native peer's stream can be understood; it is opened again.
     PeerBroken(String),
     /// A round of comparisons with a native peer has shown differences, which were repaired.
@@ -214,6 +216,10 @@ impl fmt::Display for Notice {
             Self::Settled => f.write_str("timeouts of the entries taken over are set"),
             Self::PeerGreeted(name) => write!(f, "peer {name} is connected"),
             Self::PeerLost(name) => write!(f, "peer {name} is no longer connected"),
+            Self::TakenOverLate(name) => write!(
+                f,
+                "peer {name} does not forward any more, taking over its connections as well"
+            ),
             Self::PeerBroken(name) => {
                 write!(f, "what peer {name} says makes no sense, connecting anew")
             }

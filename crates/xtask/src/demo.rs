@@ -9,6 +9,8 @@ use netlab::process::wait_until;
 use netlab::traffic::{self, Outcome, Pace, Traffic};
 use netlab::{Daemon, Pair, listing};
 
+mod native;
+
 use crate::story::Story;
 use crate::tools::{cargo, ensure_tools, is_root, run as run_command, target, workspace};
 
@@ -23,8 +25,16 @@ const SYNC_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(crate) struct Options {
     without_sync: bool,
+    /// The sizes of table of the native demo.
+    native: Option<Vec<u32>>,
     daemon: Option<PathBuf>,
 }
+
+/// Connections in the tables of the native demo, smallest first.
+const FLOWS: [u32; 3] = [1000, 100_000, 1_000_000];
+
+/// Most connections that a table of the native demo may have.
+const FLOWS_MAX: u32 = 2_000_000;
 
 impl Options {
     pub(crate) fn parse(words: &[&str]) -> Result<Self> {
@@ -32,7 +42,14 @@ impl Options {
         let mut words = words.iter();
         while let Some(&word) = words.next() {
             match (word, words.as_slice()) {
-                ("--without-sync", _) => options.without_sync = true,
+                ("--without-sync", _) if options.native.is_none() => options.without_sync = true,
+                ("--native", _) if !options.without_sync => {
+                    options.native.get_or_insert_with(|| FLOWS.to_vec());
+                }
+                ("--flows", [list, ..]) if options.native.is_some() => {
+                    options.native = Some(sizes(list)?);
+                    words.next();
+                }
                 ("--daemon", [path, ..]) => {
                     options.daemon = Some(std::path::absolute(path)?);
                     words.next();
@@ -42,6 +59,16 @@ impl Options {
         }
         Ok(options)
     }
+}
+
+/// Numbers of connections, smallest first.
+fn sizes(list: &str) -> Result<Vec<u32>> {
+    let sizes: Vec<u32> = list.split(',').map(str::parse).collect::<Result<_, _>>()?;
+    ensure!(
+        sizes.is_sorted() && sizes.iter().all(|size| (1..=FLOWS_MAX).contains(size)),
+        "--flows takes numbers up to {FLOWS_MAX}, smallest first, with commas between them"
+    );
+    Ok(sizes)
 }
 
 /// Runs the demo; success means that what was to be shown has been shown.
@@ -60,7 +87,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         None => Some(build()?),
     };
     let mut story = Story::new();
-    let shown = tell(&mut story, program)?;
+    let shown = match (&options.native, program) {
+        (Some(sizes), Some(program)) => native::tell(&mut story, &program, sizes)?,
+        (_, program) => tell(&mut story, program)?,
+    };
     Ok(if shown {
         ExitCode::SUCCESS
     } else {
@@ -266,5 +296,18 @@ mod tests {
         );
         assert!(Options::parse(&["--daemon"]).is_err());
         assert!(Options::parse(&["--fast"]).is_err());
+        let options = Options::parse(&["--native"]).unwrap();
+        assert_eq!(options.native.unwrap(), FLOWS);
+        let options = Options::parse(&["--native", "--flows", "10,200"]).unwrap();
+        assert_eq!(options.native.unwrap(), [10, 200]);
+        for words in [
+            &["--flows", "10"][..],
+            &["--native", "--flows"],
+            &["--native", "--flows", "20,10"],
+            &["--native", "--flows", "0"],
+            &["--native", "--without-sync"],
+        ] {
+            assert!(Options::parse(words).is_err(), "{words:?}");
+        }
     }
 }

@@ -177,9 +177,24 @@ impl Engine {
             if commit.is_interrupted() {
                 self.notices.push_back(Notice::CommitInterrupted);
             }
+            let is_late = std::mem::take(&mut self.commits_again);
             let takes_over = self.role.is_becoming(Role::Primary);
+            if is_late && !takes_over {
+                self.start_commit(None, Scope::All);
+            }
             if takes_over && (commit.is_complete() || !self.start_commit(None, Scope::All)) {
                 self.finish_takeover();
+            }
+        }
+    }
+
+    /// Commits what was taken over after the commit of a promotion began.
+    pub(super) fn commit_late(&mut self) {
+        match &mut self.commit {
+            // It may have passed by that.
+            Some(_) => self.commits_again = true,
+            None => {
+                self.start_commit(None, Scope::All);
             }
         }
     }

@@ -54,10 +54,14 @@ impl Engine {
     pub fn handle_peer_closed(&mut self, now: Instant, peer: PeerId) {
         self.now = now;
         if let Some(it) = self.peers.get_mut(usize::from(peer.0)) {
+            let forwarded = it.forwards();
             if it.is_connected() {
                 self.notices.push_back(Notice::PeerLost(it.name.clone()));
             }
             it.close(now);
+            if forwarded {
+                self.take_over_late(peer);
+            }
         }
         debug_assert!(self.check_invariants());
     }
@@ -116,12 +120,15 @@ impl Engine {
                 self.untake(origin);
             }
             News::Role(word, term) => {
+                let forwarded = it.forwards();
                 (it.role, it.term) = (role_of(word), term);
                 self.term = self.term.max(term);
-                if role_of(word) == Role::Primary && term > self.own_term {
+                let (origin, is_primary) = (it.origin, it.role == Role::Primary);
+                if is_primary && term > self.own_term {
                     // It was promoted after this node: what it tells is its own.
-                    let origin = it.origin;
                     self.untake(origin);
+                } else if forwarded && !is_primary {
+                    self.take_over_late(peer);
                 }
             }
             News::Takeover { term, from } => {

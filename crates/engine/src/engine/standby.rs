@@ -1,12 +1,14 @@
 //! Hot standby: what the peers tell goes into the kernel at once, and is this node's on promotion.
 
+use std::time::Duration;
+
 use flow::{Flow, Key};
 use syncwire::Change;
 
 use super::Engine;
 use crate::api::{PeerId, Scope};
 use crate::cache::{Cache, Object, Slot, State};
-use crate::external::Owner;
+use crate::external::{External, Owner};
 use crate::journal::Marks;
 use crate::kernel::batch::BATCH_LEN;
 use crate::kernel::dump::Purpose;
@@ -16,6 +18,13 @@ use crate::notice::Notice;
 use crate::packed::PackedFlow;
 use crate::role::Role;
 use crate::session::Session;
+
+/// A node is promoted as another one dies, of which it is told only when a connection has been silent for some seconds;
+/// or as another one gives up, whose word may come after the promotion.
+const LATE: Duration = Duration::from_secs(5);
+
+/// After a promotion the kernel's table is read so much later: whoever waits for the promotion is answered by then.
+const ADOPTION_PAUSE: Duration = Duration::from_millis(1);
 
 impl Engine {
     /// Has the standby take note of what happened to the external caches.
@@ -355,8 +364,8 @@ impl Engine {
         });
         self.announce_takeover();
         self.sessions.iter_mut().for_each(Session::start_bulk);
-        // Only the kernel knows all that is this node's now.
-        self.read(Purpose::Reconcile, None, Scope::All);
+        // Only the kernel knows all that is this node's now. It may take long to begin telling, and traffic comes first.
+        self.adopt_at = Some(self.now + ADOPTION_PAUSE);
     }
 
     /// The timeouts are as they should be: what version 1 told is this node's, which forwards now.
@@ -407,6 +416,35 @@ impl Engine {
     pub(super) fn is_standby_due(&self) -> bool {
         let walks = self.standby.as_ref().is_some_and(|s| s.is_walking());
         walks && self.is_kernel_ready() && self.flush.waiting() < BATCH_LEN
+    }
+
+    /// A peer that forwarded does so no more. If this node was promoted just before, it was promoted in that one's place.
+    pub(super) fn take_over_late(&mut self, peer: PeerId) {
+        let role = self.role.state();
+        let is_new = self.now.saturating_duration_since(self.role.begun()) <= LATE;
+        if role.role != Role::Primary || !role.is_settled || !is_new || self.takeover_from.is_some()
+        {
+            return;
+        }
+        let Some(peer) = self.peer(peer) else {
+            return;
+        };
+        if !self
+            .externals
+            .get(peer.origin)
+            .is_some_and(External::is_its_own)
+        {
+            return;
+        }
+        self.notices
+            .push_back(Notice::TakenOverLate(peer.name.clone()));
+        self.take_origins();
+        if self.standby.is_some() {
+            self.standby_mut(|standby| standby.settling = Some(Walk::START));
+            self.read(Purpose::Reconcile, None, Scope::All);
+        } else {
+            self.commit_late();
+        }
     }
 
     /// The origins whose connections a new primary takes over are its own from now on.
