@@ -114,15 +114,13 @@ impl Reference {
 
     fn row(&self, key: &str, kind: &str, section: &str) -> Result<String> {
         let inner = section.rsplit('.').next().unwrap_or_default();
-        let told = [
-            format!("{section}.{key}"),
-            format!("{inner}.{key}"),
-            key.to_owned(),
-        ];
-        let told = told.iter().find_map(|key| self.meanings.get(key));
+        // Helpers have keys of the same names as others; the manual page tells of the whole section at once.
+        let shared = (!section.starts_with("helper")).then(|| key.to_owned());
+        let told = [format!("{section}.{key}"), format!("{inner}.{key}")];
+        let mut told = told.iter().chain(&shared);
+        let told = told.find_map(|key| self.meanings.get(key));
         let (value, meaning) = match told {
             Some((value, meaning)) => (value.clone(), meaning.clone()),
-            // Read and kept, as the manual page says of the whole section.
             None if section.starts_with("helper") => {
                 (String::new(), "Kept; helpers are not run.".to_owned())
             }
