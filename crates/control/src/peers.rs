@@ -145,7 +145,9 @@ impl PeerLine {
         }
     }
 
-    fn state_text(&self) -> String {
+    /// The state in words, such as "in sync, proved 0.4 s ago".
+    #[must_use]
+    pub fn state_text(&self) -> String {
         match (self.state.as_str(), self.percent, self.proved_s) {
             ("syncing", Some(percent), _) => format!("syncing {percent} %"),
             ("in_sync", _, Some(ago)) => format!("in sync, proved {ago:.1} s ago"),

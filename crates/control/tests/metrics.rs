@@ -26,7 +26,14 @@ const REPORT: &str = r#"{
   "links": [{"transport": "udp", "interface": "et\"h2", "active": true, "up": true, "running": true,
     "sent_bytes": 1000, "sent_packets": 10, "send_errors": 0, "received_bytes": 2000, "received_packets": 20,
     "receive_errors": 0}],
-  "process": {"uptime_s": 99, "clients_failed": 1}
+  "process": {"uptime_s": 99, "clients_failed": 1},
+  "peers": [{"name": "fw2", "state": "in_sync", "proved_s": 0.5, "role": "backup", "entries": 0,
+    "replication": {"at_risk": 4, "lag_s": 0.125, "p50_s": 0.002, "p99_s": 0.5},
+    "repaired_here": {"checks": 9, "doubts": 1, "missing": 2, "extra": 1, "different": 0},
+    "repaired_there": {"checks": 8, "doubts": 0, "missing": 0, "extra": 0, "different": 0},
+    "refused": 0, "malformed": 0, "resumed": 1, "address": "192.0.2.2:3780", "public_key": "AAAA", "cipher": "TLS13_AES_128_GCM_SHA256",
+    "round_trip_s": 0.001, "messages_sent": 100, "messages_received": 50, "sent_bytes": 7000, "received_bytes": 3000,
+    "sent_packets": 70, "lost_packets": 3, "connections": 2, "failures": 0}]
 }"#;
 
 fn report() -> Report {
@@ -107,6 +114,9 @@ fn labels_tell_what_is_meant_and_are_escaped() {
         "conntrackd_malformed_messages_total{reason=\"size\"} 6",
         "conntrackd_peer_alive 1",
         "conntrackd_bulk_entries{direction=\"sent\"} 100",
+        "conntrackd_native_peer_state{peer=\"fw2\",state=\"in_sync\"} 1",
+        "conntrackd_native_peer_state{peer=\"fw2\",state=\"repairing\"} 0",
+        "conntrackd_native_lost_packets_total{peer=\"fw2\"} 3",
         "conntrackd_commits_total 2",
         "conntrackd_commit_duration_seconds 0.125",
         "conntrackd_commit_refused_total{reason=\"No space left on device\"} 3",

@@ -26,16 +26,19 @@ pub enum Page {
     Talkers,
     /// What went wrong.
     Errors,
+    /// The nodes of the native dialect.
+    Peers,
 }
 
 impl Page {
     /// All, in the order of their numbers.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Overview,
         Self::Caches,
         Self::Links,
         Self::Talkers,
         Self::Errors,
+        Self::Peers,
     ];
 
     /// Its name.
@@ -47,6 +50,7 @@ impl Page {
             Self::Links => "Links",
             Self::Talkers => "Talkers",
             Self::Errors => "Errors",
+            Self::Peers => "Peers",
         }
     }
 }
@@ -195,7 +199,7 @@ mod tests {
         let mut app = App::default();
         press(&mut app, "4");
         assert_eq!(app.page, Page::Talkers);
-        press(&mut app, "\t\t");
+        press(&mut app, "\t\t\t");
         assert_eq!(app.page, Page::Overview);
         press(&mut app, "9");
         assert_eq!(app.page, Page::Overview);

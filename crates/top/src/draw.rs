@@ -3,6 +3,7 @@
 //! Nothing is told by colour alone: good is `●` in blue, doubtful `▲` in yellow, bad `✖` reversed, and a word stands beside each.
 
 mod node;
+mod peers;
 mod tables;
 
 use std::time::Instant;
@@ -47,6 +48,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, now: Instant, surroundings: &Surro
             Page::Links => paragraph(frame, app, "Links and queues", tables::links(report), body),
             Page::Talkers => talkers(frame, app, body),
             Page::Errors => paragraph(frame, app, "Errors", tables::errors(report), body),
+            Page::Peers => paragraph(frame, app, "Peers", peers::lines(&report.peers), body),
         },
     }
     frame.render_widget(keys_line(app), keys);
@@ -121,18 +123,18 @@ fn tabs_line(app: &App) -> Line<'static> {
         };
         line.push(Span::styled(text, style));
     }
-    if app.is_typing || !app.filter.is_empty() {
-        let end = if app.is_typing { "_" } else { "" };
-        line.push(Span::raw(format!("  only: {}{end}", app.filter)));
-    }
     Line::from(line)
 }
 
+/// The filter, where there is one, and what keys do.
 fn keys_line(app: &App) -> Line<'static> {
+    let filter = &app.filter;
     Line::from(if app.is_typing {
-        "Enter: keep the filter   Esc: drop it"
+        format!("only: {filter}_   Enter: keep the filter   Esc: drop it")
+    } else if filter.is_empty() {
+        "1-6 Tab: page   /: filter   p: pause   q: quit".to_owned()
     } else {
-        "1-5 Tab: page   /: filter   Esc: no filter   p: pause   q: quit"
+        format!("only: {filter}   Esc: no filter   1-6 Tab: page   p: pause   q: quit")
     })
 }
 

@@ -24,7 +24,7 @@ conntrackd top [-C FILE] [--once] [--interval SECONDS] [--peer COMMAND]
   --once               print each page once, as plain text
   --interval SECONDS   how often the daemon is asked (default 1)
   --peer COMMAND       prints the other node's statistics, such as 'ssh fw2 conntrackd stats --json'
-Keys: 1-5 or Tab: page, /: filter, p: pause, q: quit
+Keys: 1-6 or Tab: page, /: filter, p: pause, q: quit
 ";
 
 /// How often keys are looked at.

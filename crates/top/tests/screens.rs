@@ -105,6 +105,35 @@ fn each_page_fits_80_columns_and_24_lines() {
 }
 
 #[test]
+fn the_nodes_of_the_native_dialect() {
+    let peer = |name: &str, state: &str| {
+        json!({"name": name, "state": state, "role": "backup", "entries": 41,
+            "replication": {"at_risk": 4, "lag_s": 0.125, "p50_s": 0.002, "p99_s": 0.5},
+            "repaired_here": {"checks": 9, "doubts": 1, "missing": 2, "extra": 1, "different": 0},
+            "repaired_there": {"checks": 8, "doubts": 0, "missing": 0, "extra": 0, "different": 0},
+            "refused": 6, "malformed": 0, "resumed": 1, "messages_sent": 100, "messages_received": 50,
+            "sent_bytes": 7_000_000, "received_bytes": 3000, "sent_packets": 70_000, "lost_packets": 3,
+            "connections": 2, "failures": 0})
+    };
+    let (mut app, now) = app(|report| {
+        let mut second = peer("fw2", "in_sync");
+        for (key, value) in [
+            ("proved_s", json!(0.4)),
+            ("address", json!("[2001:db8::2]:3780")),
+            ("cipher", json!("TLS13_AES_256_GCM_SHA384")),
+            ("round_trip_s", json!(0.002)),
+        ] {
+            second[key] = value;
+        }
+        let mut third = peer("fw3", "syncing");
+        third["percent"] = 43.into();
+        report["peers"] = json!([second, third, peer("fw4", "connecting")]);
+    });
+    app.page = Page::Peers;
+    insta::assert_snapshot!("peers_of_the_native_dialect", screen(&app, now));
+}
+
+#[test]
 fn a_node_in_trouble_with_the_view_of_the_other_one() {
     let (mut app, now) = app(|report| {
         report["role"]["role"] = "backup".into();
