@@ -194,7 +194,7 @@ fn every_command_and_configuration_of_the_guide_works_on_a_live_pair() {
     drop(nodes.lab);
 }
 
-/// A whole file, or a few lines that belong into one.
+/// A whole file, or a few lines that belong into one: into a section that it has, or at its end.
 fn check_toml(nodes: &Nodes, block: &Block) {
     let node = nodes.of(&block.info);
     let text = if block.text.contains("[sync]") {
@@ -202,15 +202,27 @@ fn check_toml(nodes: &Nodes, block: &Block) {
     } else {
         let whole = fs::read_to_string(node.dir.join("conntrackd.toml")).unwrap();
         let (section, rest) = block.text.split_once('\n').unwrap();
-        assert!(
-            whole.contains(&format!("{section}\n")),
-            "{}: {section}",
-            block.place
-        );
-        whole.replacen(&format!("{section}\n"), &format!("{section}\n{rest}"), 1)
+        let section = format!("{section}\n");
+        if whole.contains(&section) {
+            whole.replacen(&section, &format!("{section}{rest}"), 1)
+        } else {
+            format!("{whole}\n{}", block.text)
+        }
     };
+    let text = with_keys(node, &text);
     let path = node.write("block.toml", &text);
     node.check(&path, &block.place);
+}
+
+/// The text with a key in each place where the document says whose public key belongs there.
+fn with_keys(node: &Node, text: &str) -> String {
+    let Some((before, rest)) = text.split_once("<public key of ") else {
+        return text.to_owned();
+    };
+    let (name, after) = rest.split_once('>').unwrap();
+    let made = node.run(&format!("conntrackd keygen {ETC}{name}.key"));
+    let public = made.success().unwrap();
+    format!("{before}{}{}", public.trim(), with_keys(node, after))
 }
 
 /// The command ends well, at the latest when the pair has settled.

@@ -127,12 +127,17 @@ impl Root {
     }
 }
 
+/// What the documents have for a host, all of it run here.
+const HOST_COMMANDS: [&str; 3] = ["apt install ", "sysctl -p ", "systemctl "];
+
 /// The one command of that beginning which the documents have for a host.
 fn documented(beginning: &str) -> String {
     let blocks = blocks();
     let host = blocks.iter().filter(|block| block.info == "sh host");
     let mut found: Option<(&str, &str)> = None;
     for (line, block) in host.flat_map(|block| block.lines().map(move |line| (line, block))) {
+        let known = HOST_COMMANDS.iter().any(|known| line.starts_with(known));
+        assert!(known, "{}: nobody runs `{line}`", block.place);
         if line.starts_with(beginning) {
             let (first, place) = *found.get_or_insert((line, &block.place));
             assert_eq!(line, first, "{} says otherwise than {place}", block.place);
