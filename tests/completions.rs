@@ -85,7 +85,7 @@ fn bash_completes_verbs_and_their_words() {
     assert_eq!(complete("conntrackd -C x stats", "li").unwrap(), ["link"]);
     assert_eq!(complete("conntrackd -s", "rs").unwrap(), ["rsqueue"]);
     assert_eq!(complete("conntrackd -c", "e").unwrap(), ["expect"]);
-    let record = ["--record", "--record-limit"];
+    let record = ["--record", "--record-limit", "--recover"];
     assert_eq!(complete("conntrackd -d", "--rec").unwrap(), record);
 }
 

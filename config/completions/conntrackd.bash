@@ -23,7 +23,7 @@ _conntrackd() {
         stats) words='network cache runtime link rsqueue process queue expect --json -C' ;;
         *)
             if [[ $current == -* || -z $words ]]; then
-                words='-d -C -v -h -c -f -F -i -e -k -s -R -n -B -t -x --record --record-limit check convert dump keygen peers ready rehearse role stats sweep top'
+                words='-d -C -v -h -c -f -F -i -e -k -s -R -n -B -t -x --record --record-limit --recover check convert dump keygen peers ready rehearse role stats sweep top'
             fi ;;
     esac
     COMPREPLY=($(compgen -W "$words" -- "$current"))

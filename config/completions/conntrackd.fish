@@ -7,6 +7,7 @@ complete -c conntrackd -n "not __fish_seen_subcommand_from $verbs" -a "$verbs"
 complete -c conntrackd -n "not __fish_seen_subcommand_from $verbs" -s d -d 'Run in the background'
 complete -c conntrackd -n "not __fish_seen_subcommand_from $verbs" -l record -r -F -d 'Write down what the daemon is told'
 complete -c conntrackd -n "not __fish_seen_subcommand_from $verbs" -l record-limit -x -d 'MiB of the recording'
+complete -c conntrackd -n "not __fish_seen_subcommand_from $verbs" -l recover -d 'Ask the peers for what the kernel has lost'
 complete -c conntrackd -n "not __fish_seen_subcommand_from $verbs" -s v -d 'Version'
 complete -c conntrackd -n "not __fish_seen_subcommand_from $verbs" -s h -d 'Help'
 complete -c conntrackd -n "not __fish_seen_subcommand_from $verbs" -s c -a 'ct expect' -d 'Commit the external cache'

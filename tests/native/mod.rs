@@ -22,6 +22,8 @@ pub(crate) struct Nodes {
     pub(crate) daemons: [Daemon; 2],
     pub(crate) namespaces: [Namespace; 2],
     pub(crate) keys: [String; 2],
+    /// Lines of the section of every node.
+    pub(crate) more_native: &'static str,
     /// Where each is to be reached by the other.
     pub(crate) reached_at: [String; 2],
     pub(crate) lab: Lab,
@@ -49,6 +51,7 @@ impl Nodes {
             daemons,
             namespaces,
             keys,
+            more_native: "",
             reached_at: ADDRS.map(|addr| addr.to_string()),
             lab,
         }
@@ -63,7 +66,7 @@ impl Nodes {
 [native]
 name = \"node{node}\"
 private_key_file = \"{}\"
-[[peer]]
+{}[[peer]]
 name = \"node{}\"
 addresses = [\"{}\"]
 public_keys = [\"{peer_key}\"]
@@ -76,6 +79,7 @@ unix_path = \"{}\"
 log_file = \"{}\"
 ",
             path(key_file),
+            self.more_native,
             1 - node,
             self.reached_at[1 - node],
             path("lock"),

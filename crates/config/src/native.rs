@@ -30,6 +30,8 @@ pub struct Native {
     pub private_key_file: PathBuf,
     /// Speak version 1 as well, over the links of the section `sync`. `version_1`, default off.
     pub version_1: bool,
+    /// Ask the peers at the start for own entries that the kernel has lost. `recover`, default off.
+    pub recover: bool,
     /// The other nodes in file order, 1 to [`MAX_PEERS`]. `[[peer]]`.
     pub peers: Vec<Peer>,
 }

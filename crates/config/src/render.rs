@@ -120,6 +120,7 @@ impl Page<'_> {
         });
         self.always("native.private_key_file", path(&native.private_key_file));
         self.unless("native.version_1", native.version_1, false);
+        self.unless("native.recover", native.recover, false);
         for (at, peer) in native.peers.iter().enumerate() {
             let at = format!("peer.{at}");
             self.header(&at, "[[peer]]");

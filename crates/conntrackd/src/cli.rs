@@ -3,7 +3,7 @@
 //! [`parse`] is a pure function: what is to be printed on the way comes out as [`Say`]s.
 //!
 //! Only the second character of an argument counts: `-s`, `-sfoo` and `xs` are one option. No bundling,
-//! no long options but our `--record` and `--record-limit`, no `--`. Options that take a word take it only if it does not begin with `-`; any
+//! no long options but our `--record`, `--record-limit` and `--recover`, no `--`. Options that take a word take it only if it does not begin with `-`; any
 //! beginning of the word will do, the empty one too. The last of several requests is sent.
 
 use std::ffi::{OsStr, OsString};
@@ -61,6 +61,8 @@ pub(crate) enum Invocation {
         config: PathBuf,
         /// What to record, and where.
         record: Option<Wish>,
+        /// Ask the peers for what the kernel has lost, whatever the configuration says.
+        recover: bool,
     },
     /// Ask the daemon.
     Client {
@@ -110,6 +112,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> CommandLine {
         config: DEFAULT_CONFIG.into(),
         record: None,
         record_limit: RECORD_LIMIT,
+        recover: false,
     };
     let invocation = parser.run().unwrap_or_else(Invocation::Exit);
     CommandLine {
@@ -145,6 +148,7 @@ struct Parser<I: Iterator<Item = OsString>> {
     record: Option<PathBuf>,
     /// Bytes.
     record_limit: u64,
+    recover: bool,
 }
 
 /// The program ends with this status.
@@ -217,15 +221,20 @@ impl<I: Iterator<Item = OsString>> Parser<I> {
                     path,
                     limit: self.record_limit,
                 }),
+                recover: self.recover,
             },
         })
     }
 
     fn option(&mut self, arg: &OsStr) -> Result<(), Exit> {
-        // compat: an unknown option in the original; nothing deployed says either.
+        // compat: unknown options in the original; nothing deployed says any of them.
         match arg.as_bytes() {
             b"--record" => return self.record(),
             b"--record-limit" => return self.record_limit(),
+            b"--recover" => {
+                self.recover = true;
+                return Ok(());
+            }
             _ => {}
         }
         match arg.as_bytes().get(1) {

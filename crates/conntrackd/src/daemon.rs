@@ -63,8 +63,15 @@ pub(crate) enum StartError {
     Runtime(#[source] io::Error),
 }
 
+/// What the command line wishes of this run.
+struct Wishes {
+    record: Option<Wish>,
+    recover: bool,
+    detached: bool,
+}
+
 /// Runs the daemon in this process until it is told to end.
-pub(crate) fn run(path: &Path, record: Option<Wish>) -> ExitCode {
+pub(crate) fn run(path: &Path, record: Option<Wish>, recover: bool) -> ExitCode {
     // Before the folder is left to which a short path belongs.
     let record = record.map(|wish| Wish {
         path: std::path::absolute(&wish.path).unwrap_or(wish.path),
@@ -95,7 +102,12 @@ pub(crate) fn run(path: &Path, record: Option<Wish>) -> ExitCode {
         }
     };
     log.install();
-    match serve(&config, path, &log, flow_log, record.as_ref(), detached) {
+    let wishes = Wishes {
+        record,
+        recover,
+        detached,
+    };
+    match serve(&config, path, &log, flow_log, &wishes) {
         Ok(()) => {
             tracing::info!("---- shutdown received ----");
             ExitCode::SUCCESS
@@ -137,10 +149,13 @@ fn serve(
     path: &Path,
     log: &Log,
     flow_log: Option<FlowLog>,
-    record: Option<&Wish>,
-    detached: bool,
+    wishes: &Wishes,
 ) -> Result<(), StartError> {
     let general = &config.general;
+    if wishes.recover && config.sync().is_none_or(|sync| sync.native.is_none()) {
+        let text = "--recover asks peers of the native dialect: it needs the section [native]";
+        return Err(StartError::Obstacle(text.to_owned()));
+    }
     let obstacles = check::obstacles(config);
     for obstacle in &obstacles {
         tracing::error!("{}", obstacle.text);
@@ -180,7 +195,7 @@ fn serve(
     let (socket, listener) = control.unzip();
     let driver = {
         let _entered = runtime.enter();
-        open(config, flow_log, record, pace)?
+        open(config, flow_log, wishes, pace)?
     };
     // Everything that takes more rights is open; nobody has been heard yet.
     if let Some(fifo) = &config.general.keepalived_fifo {
@@ -189,7 +204,7 @@ fn serve(
     sandbox::confine(config);
     let outcome = local.block_on(
         &runtime,
-        live(driver, listener, config, path, log, detached),
+        live(driver, listener, config, path, log, wishes.detached),
     );
     // Scripts take the absence of both for the end; clients that wait for it are let go last.
     drop(socket);
@@ -202,13 +217,14 @@ fn serve(
 fn open(
     config: &Config,
     flow_log: Option<FlowLog>,
-    record: Option<&Wish>,
+    wishes: &Wishes,
     pace: Arc<Pace>,
 ) -> Result<Driver, StartError> {
     let now = Instant::now();
     let interfaces = interfaces::list().unwrap_or_default();
     let endpoints = settings::endpoints(config);
-    let settings = settings::settings(config, &endpoints, &interfaces);
+    let mut settings = settings::settings(config, &endpoints, &interfaces);
+    settings.native.recover |= wishes.recover;
     if settings.internal == InternalMode::Bypass {
         tracing::info!("disabling internal cache");
     }
@@ -226,7 +242,7 @@ fn open(
         seed: seed(since_1970),
         origins: requests.origins(),
     };
-    let engine = recording::core(settings, start, record);
+    let engine = recording::core(settings, start, wishes.record.as_ref());
     let links = endpoints.into_iter().map(Link::new).collect();
     let mut driver = Driver::new(engine, events, requests, links, pace, now);
     driver.configured_buffer_len = config

@@ -62,7 +62,12 @@ fn main() -> ExitCode {
             Ok(code) => code,
             Err(error) => fail(&format!("can't start in the background: {error}")),
         },
-        Invocation::Daemon { config, record, .. } => daemon::run(&config, record),
+        Invocation::Daemon {
+            config,
+            record,
+            recover,
+            ..
+        } => daemon::run(&config, record, recover),
         Invocation::Client { request, config } => ask(request, &config),
         Invocation::Verb(call) => carry_out(&call),
         Invocation::Exit(code) => ExitCode::from(code),

@@ -124,6 +124,7 @@ fn native_settings(native: &config::Native, policy: &config::Policy) -> api::Nat
     api::NativeSettings {
         name: native.name.clone(),
         peers: peers.collect(),
+        recover: native.recover,
     }
 }
 

@@ -203,6 +203,8 @@ pub struct NativeSettings {
     pub name: String,
     /// The other nodes, 255 at most. Names are different from each other.
     pub peers: Vec<PeerSettings>,
+    /// Whether what the own kernel has lost is asked back from the peers at the start. Default: no.
+    pub recover: bool,
 }
 
 /// What a node that waits for its turn does with the entries of its peers.

@@ -6,6 +6,7 @@ mod lookup;
 mod output;
 mod peers;
 pub(crate) mod reading;
+mod recover;
 mod report;
 mod standby;
 
@@ -44,6 +45,7 @@ use crate::snapshot::{BypassStats, KernelStats};
 use crate::wheel::Wheel;
 use crate::work::Commits;
 use output::Action;
+use recover::Recovery;
 
 pub use report::{Dumped, Side};
 
@@ -65,6 +67,8 @@ pub struct Engine {
     next_peer: usize,
     /// Peers whose streams are to be closed.
     broken: VecDeque<PeerId>,
+    /// What peers give back of this node's own after its start.
+    recovery: Option<Recovery>,
     /// The highest term of a role heard of; each takeover begins the next.
     term: u64,
     bypass: BypassStats,
@@ -136,6 +140,7 @@ impl Engine {
             peers: Vec::new(),
             next_peer: 0,
             broken: VecDeque::new(),
+            recovery: None,
             term: 0,
             bypass: BypassStats::default(),
             bypass_expectations: BypassStats::default(),
@@ -208,6 +213,11 @@ impl Engine {
             self.internal.flows.journal = Some(Journal::new(false));
             self.internal.expectations.journal = Some(Journal::new(false));
         }
+        self.choose_way_into_kernel(limit);
+        self.prepare_recovery(limit);
+    }
+
+    fn choose_way_into_kernel(&mut self, limit: usize) {
         if self.settings.external == ExternalMode::Inject {
             let seed = self.random.next();
             self.inject = Some(Inject::new(self.rules(), limit, seed));

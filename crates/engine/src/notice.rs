@@ -115,6 +115,8 @@ pub enum Notice {
     Settled,
     /// A native peer has greeted.
     PeerGreeted(String),
+    /// So many of this node's own connections, which its kernel lacks, came back from a peer and go into the kernel.
+    Recovering(u64),
     /// The stream of a native peer is gone.
     PeerLost(String),
     /// A native peer that forwarded as this node was promoted turns out not to: this node takes it over as well.
@@ -215,6 +217,10 @@ impl fmt::Display for Notice {
             ),
             Self::Settled => f.write_str("timeouts of the entries taken over are set"),
             Self::PeerGreeted(name) => write!(f, "peer {name} is connected"),
+            Self::Recovering(count) => write!(
+                f,
+                "{count} own connections that the kernel lacks were given back by a peer"
+            ),
             Self::PeerLost(name) => write!(f, "peer {name} is no longer connected"),
             Self::TakenOverLate(name) => write!(
                 f,

@@ -36,6 +36,9 @@ const HANDLES_MIN: usize = 1 << 20;
 /// Entries of a peer that is away are looked at this often.
 const AGING_PAUSE: Duration = Duration::from_secs(10);
 
+/// How long a node that asked for its own entries has for telling them as its own again.
+const RETURN_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Orphans looked at in one step.
 const ORPHANS_STEP: u32 = 4096;
 
@@ -49,6 +52,8 @@ pub(crate) struct Peer {
     pub(crate) teller: Teller,
     hearer: Hearer,
     is_open: bool,
+    /// It was asked for what it has of this node's.
+    has_asked: bool,
     /// What it says it is, and since which term.
     pub(crate) role: Role,
     pub(crate) term: u64,
@@ -76,6 +81,7 @@ impl Peer {
             teller: Teller::new(epoch),
             hearer: Hearer::new(Guard::new(settings.policy.clone()), handle_max),
             is_open: false,
+            has_asked: false,
             role: Role::Unknown,
             term: 0,
             lost_at: None,
@@ -113,6 +119,9 @@ impl Peer {
         }
         self.teller.close();
         self.hearer.close();
+        if std::mem::take(&mut self.hearer.expects_own) {
+            self.has_asked = false;
+        }
     }
 
     /// Whether the peer has greeted on a stream that is open.
@@ -154,14 +163,24 @@ impl Peer {
         self.teller.tell_takeover(term, from);
     }
 
-    /// Has everything that the peer was told proved now.
-    pub(crate) fn prove_now(&mut self, now: Instant) {
-        self.teller.prove_now(now);
+    /// Asks for what the peer has of this node's since before it started anew.
+    pub(crate) fn ask_for_own(&mut self) {
+        // Later only those are without a handle over there that are no more.
+        if !std::mem::replace(&mut self.has_asked, true) {
+            self.teller.ask_for_own();
+            self.hearer.expects_own = true;
+        }
+    }
+
+    /// Gives the peer back what it told before it started anew; until then, and a while longer, nothing of it is dropped.
+    pub(crate) fn give_back(&mut self, external: &External, now: Instant) {
+        self.teller.give_back(external);
+        self.hearer.keep_orphans_until = Some(now + RETURN_PATIENCE);
     }
 
     /// Acts on the passing of time. `may_drop`: entries may be taken out now.
-    pub(crate) fn handle_timeout(&mut self, external: &mut External, may_drop: bool) {
-        if may_drop {
+    pub(crate) fn handle_timeout(&mut self, external: &mut External, may_drop: bool, now: Instant) {
+        if may_drop && self.hearer.orphans_due().is_some_and(|at| at <= now) {
             self.hearer.drop_orphans(external, ORPHANS_STEP);
         }
     }
@@ -184,13 +203,12 @@ impl Peer {
 
     /// When something is to be written or done.
     pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        if self.hearer.has_orphans() {
-            return Some(now);
-        }
-        if !self.is_open {
-            return self.aging.map(|(at, _)| at);
-        }
-        self.teller.poll_timeout(now)
+        let orphans = self.hearer.orphans_due().map(|at| at.max(now));
+        let rest = match self.is_open {
+            false => self.aging.map(|(at, _)| at),
+            true => self.teller.poll_timeout(now),
+        };
+        [orphans, rest].into_iter().flatten().min()
     }
 
     /// How far the peer is behind.

@@ -96,6 +96,12 @@ pub enum Message<'a> {
         /// Expectation; `None`: the handle is vacant.
         expectation: Option<Expectation>,
     },
+    /// A connection of the node that this goes to, as it told it before it started anew. Given back for the asking,
+    /// not counted, and lost with the stream.
+    ReturnedFlow {
+        /// Entry.
+        flow: Flow,
+    },
     /// A word of the session.
     Word(Word<'a>),
     /// A kind or word of a later version; skipped.
@@ -106,6 +112,9 @@ impl Message<'_> {
     /// Whether it counts for the position in the stream.
     #[must_use]
     pub fn is_entry(&self) -> bool {
-        !matches!(self, Self::Ack { .. } | Self::Word(_) | Self::Unknown)
+        !matches!(
+            self,
+            Self::Ack { .. } | Self::ReturnedFlow { .. } | Self::Word(_) | Self::Unknown
+        )
     }
 }

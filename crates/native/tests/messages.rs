@@ -87,6 +87,19 @@ proptest! {
     }
 
     #[test]
+    fn a_flow_given_back_comes_out_as_it_went_in(flow in flows()) {
+        let bytes = written(|encoder, buf| encoder.returned_flow(buf, &flow));
+        let mut got = None;
+        read(&bytes, |message| {
+            assert!(!message.is_entry());
+            if let Message::ReturnedFlow { flow } = message {
+                got = Some(flow);
+            }
+        });
+        prop_assert_eq!(got, Some(flow));
+    }
+
+    #[test]
     fn handles_come_out_as_they_went_in(handles in proptest::collection::vec(any::<u32>(), 0..50)) {
         let bytes = written(|encoder, buf| {
             for &handle in &handles {
@@ -211,6 +224,7 @@ fn words() -> Vec<Word<'static>> {
             from: "fw1",
         }),
         Word::Request,
+        Word::Returned { had: 70_000 },
         Word::Goodbye,
     ]
 }

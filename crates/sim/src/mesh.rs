@@ -64,6 +64,7 @@ impl Mesh {
                                 ..PeerSettings::default()
                             })
                             .collect(),
+                        recover: false,
                     },
                     ..settings.clone()
                 };

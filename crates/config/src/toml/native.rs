@@ -64,6 +64,7 @@ impl Reader<'_> {
             listen,
             private_key_file: file.get_ref().into(),
             version_1: native.version_1.as_ref().is_some_and(|on| *on.get_ref()),
+            recover: native.recover.as_ref().is_some_and(|on| *on.get_ref()),
             peers: Vec::new(),
         });
         self.push(spanned, clause);

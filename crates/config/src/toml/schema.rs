@@ -62,6 +62,7 @@ pub(super) struct Native {
     pub(super) listen: Maybe<String>,
     pub(super) private_key_file: Spanned<String>,
     pub(super) version_1: Maybe<bool>,
+    pub(super) recover: Maybe<bool>,
 }
 
 #[derive(Debug, Derive)]

@@ -150,6 +150,7 @@ fn the_daemon_takes_no_requests_and_xml_follows_a_dump() {
 fn without_a_request_it_is_the_daemon() {
     let daemon = |detach, config: &str| Invocation::Daemon {
         record: None,
+        recover: false,
         detach,
         config: config.into(),
     };
@@ -169,6 +170,7 @@ fn a_recording_is_a_new_file_of_bounded_length() {
             path: path.into(),
             limit: mib << 20,
         }),
+        recover: false,
     };
     assert_eq!(parsed("--record /r").invocation, daemon("/r", 1024));
     let limited = parsed("--record-limit 5 --record -s");
@@ -181,6 +183,16 @@ fn a_recording_is_a_new_file_of_bounded_length() {
 }
 
 #[test]
+fn a_start_may_ask_for_what_was_lost() {
+    let recover = |line: &str| match parsed(line).invocation {
+        Invocation::Daemon { recover, .. } => recover,
+        other => panic!("{other:?}"),
+    };
+    assert!(recover("--recover") && recover("-d --recover -C /a"));
+    assert!(!recover("-d") && !recover("--record --recover"));
+}
+
+#[test]
 fn a_missing_config_name_is_told_and_the_rest_goes_on() {
     for (line, invocation) in [
         (
@@ -189,6 +201,7 @@ fn a_missing_config_name_is_told_and_the_rest_goes_on() {
                 detach: false,
                 config: DEFAULT_CONFIG.into(),
                 record: None,
+                recover: false,
             },
         ),
         ("-s -C", client(21)),

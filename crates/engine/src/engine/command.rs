@@ -142,7 +142,7 @@ impl Engine {
             .extend(waited.into_iter().map(|c| (c, Outcome::Done)));
     }
 
-    fn start_commit(&mut self, client: Option<ClientId>, scope: Scope) -> bool {
+    pub(super) fn start_commit(&mut self, client: Option<ClientId>, scope: Scope) -> bool {
         let expectations = self.replicates_expectations();
         if !self.synchronises() || (scope == Scope::Expectations && !expectations) {
             return false;
@@ -177,6 +177,7 @@ impl Engine {
             if commit.is_interrupted() {
                 self.notices.push_back(Notice::CommitInterrupted);
             }
+            self.recovered();
             let is_late = std::mem::take(&mut self.commits_again);
             let takes_over = self.role.is_becoming(Role::Primary);
             if is_late && !takes_over {

@@ -36,6 +36,7 @@ impl Engine {
         self.follow_externals();
         let action = loop {
             self.finish_commit();
+            self.recover();
             self.finish_promotion();
             self.sweep();
             if let Some(notice) = self.notices.pop_front() {

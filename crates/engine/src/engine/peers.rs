@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::Engine;
 #[cfg(feature = "damage")]
 use super::Side;
+use super::recover::Recovery;
 use crate::api::PeerId;
 use crate::external::Owner;
 use crate::journal::Journal;
@@ -114,6 +115,9 @@ impl Engine {
             News::Greeted => {
                 self.notices.push_back(Notice::PeerGreeted(name()));
                 it.tell_role(role, self.term);
+                if self.recovery.as_ref().is_some_and(Recovery::takes) {
+                    it.ask_for_own();
+                }
             }
             News::Complete => {
                 let origin = it.origin;
@@ -135,7 +139,13 @@ impl Engine {
                 self.term = self.term.max(term);
                 self.taken_elsewhere(peer, &from);
             }
-            News::Request => it.prove_now(self.now),
+            News::Request => {
+                if let Some(external) = self.externals.get(it.origin) {
+                    it.give_back(external, self.now);
+                }
+            }
+            News::Own(flow) => self.take_back(&flow),
+            News::Returned { had } => self.returned(had),
             News::Broken => {
                 self.notices.push_back(Notice::PeerBroken(name()));
                 self.broken.push_back(peer);
@@ -209,10 +219,10 @@ impl Engine {
 
     /// Lets the peers act on the passing of time.
     pub(super) fn time_peers(&mut self) {
-        let waiting = self.inject.as_ref().map_or(0, Inject::waiting);
+        let (waiting, now) = (self.inject.as_ref().map_or(0, Inject::waiting), self.now);
         for peer in &mut self.peers {
             if let Some(external) = self.externals.get_mut(peer.origin) {
-                peer.handle_timeout(external, waiting < WAITING_MAX);
+                peer.handle_timeout(external, waiting < WAITING_MAX, now);
             }
         }
         for index in 0..self.peers.len() {
@@ -230,7 +240,8 @@ impl Engine {
         for offset in 0..count {
             let index = (from + offset) % count;
             let peer = self.peers.get_mut(index)?;
-            if peer.teller.next_piece(internal, now) {
+            let external = self.externals.get(peer.origin)?;
+            if peer.teller.next_piece(internal, external, now) {
                 self.next_peer = index + 1;
                 return u8::try_from(index).ok().map(PeerId);
             }

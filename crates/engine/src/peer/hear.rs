@@ -28,6 +28,7 @@ pub(super) struct Greeting {
     pub(super) epoch: u64,
     /// Entries that it had.
     flows: u32,
+    at: Instant,
 }
 
 /// Something that concerns more than the peer's own cache.
@@ -41,8 +42,12 @@ pub(crate) enum News {
     Role(RoleWord, u64),
     /// The entries of this node are its own from now on.
     Takeover { term: u64, from: String },
-    /// It wants its own entries back, or everything proved.
+    /// It wants its own entries back.
     Request,
+    /// One of this node's own, as it was told before this node started anew.
+    Own(Box<Flow>),
+    /// All of them have been given back; so many there were when they were asked for.
+    Returned { had: u64 },
     /// Nothing more of its stream can be understood.
     Broken,
     /// A round of comparisons has ended after repairs.
@@ -82,6 +87,10 @@ pub(crate) struct Hearer {
     pub(super) proved_at: Option<Instant>,
     /// Orphans are being taken out, from this position on.
     orphans: [Option<u32>; 2],
+    /// They stay until then: their owner gets them back.
+    pub(super) keep_orphans_until: Option<Instant>,
+    /// It was asked for what it has of this node's.
+    pub(super) expects_own: bool,
     is_broken: bool,
     pub(super) stats: RepairStats,
     pub(super) malformed: u64,
@@ -108,6 +117,8 @@ impl Hearer {
             is_doubted: false,
             proved_at: None,
             orphans: [None; 2],
+            keep_orphans_until: None,
+            expects_own: false,
             is_broken: false,
             stats: RepairStats::default(),
             malformed: 0,
@@ -205,7 +216,7 @@ impl Hearer {
         self.messages += 1;
         if !self.is_greeted {
             match message {
-                Message::Word(Word::Hello(hello)) => self.greeted(teller, external, hello),
+                Message::Word(Word::Hello(hello)) => self.greeted(teller, external, now, hello),
                 // Without a greeting nothing that follows can be placed.
                 _ => self.give_up(),
             }
@@ -255,9 +266,19 @@ impl Hearer {
                 };
                 self.count(was, expectation.is_some());
             }
+            Message::ReturnedFlow { flow } => self.returned(flow),
             Message::Ack { position } => teller.acknowledged(*position, now),
             Message::Word(word) => self.word(teller, external, now, word),
             Message::Unknown => {}
+        }
+    }
+
+    /// Takes back what is this node's own, if it was asked for.
+    fn returned(&mut self, flow: &Flow) {
+        if !self.expects_own {
+            self.malformed += 1;
+        } else if self.guard.allows(flow) {
+            self.news.push(News::Own(Box::new(*flow)));
         }
     }
 
@@ -368,11 +389,22 @@ impl Hearer {
                 from: takeover.from.to_owned(),
             }),
             Word::Request => self.news.push(News::Request),
+            Word::Returned { had } => {
+                if std::mem::take(&mut self.expects_own) {
+                    self.news.push(News::Returned { had });
+                }
+            }
             Word::Offer(_) | Word::Want { .. } | Word::Goodbye => {}
         }
     }
 
-    fn greeted(&mut self, teller: &mut Teller, external: &mut External, hello: &Hello<'_>) {
+    fn greeted(
+        &mut self,
+        teller: &mut Teller,
+        external: &mut External,
+        now: Instant,
+        hello: &Hello<'_>,
+    ) {
         self.is_greeted = true;
         self.digest = Some(RangeDigest::new(hello.digest_key, Fields::ALL));
         let is_same = self
@@ -386,11 +418,13 @@ impl Hearer {
             external.expectation_handles.orphan_all();
             (self.received, self.told) = (0, 0);
             (self.is_complete, self.orphans) = (false, [None; 2]);
+            self.keep_orphans_until = None;
             self.proved_at = None;
         }
         self.greeting = Some(Greeting {
             epoch: hello.epoch,
             flows: hello.flows,
+            at: now,
         });
         match hello.resume {
             Some(resume) if resume.epoch == teller.epoch => teller.resume(resume.position),
@@ -509,9 +543,11 @@ impl Hearer {
         }
     }
 
-    /// Whether orphans wait to be taken out.
-    pub(super) fn has_orphans(&self) -> bool {
-        self.orphans.iter().any(Option::is_some)
+    /// When orphans that wait for it may be taken out; in the past: now.
+    pub(super) fn orphans_due(&self) -> Option<Instant> {
+        let waits = self.orphans.iter().any(Option::is_some);
+        let begun = self.greeting?.at;
+        waits.then(|| self.keep_orphans_until.unwrap_or(begun))
     }
 
     /// Takes out some of the entries that the peer no longer has since it started anew.

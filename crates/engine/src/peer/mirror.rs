@@ -125,6 +125,13 @@ impl Mirror {
         *self = Self::default();
     }
 
+    /// Whether the origin has not told an entry since it started anew.
+    pub(crate) fn is_orphan(&self, id: u32) -> bool {
+        self.handles
+            .get(id as usize)
+            .is_none_or(|&handle| handle == NONE)
+    }
+
     /// Takes out up to `step` positions' orphans from `from` on. Returns where to go on.
     pub(crate) fn drop_orphans<T: Object>(
         &self,

@@ -13,6 +13,7 @@ use super::known::Known;
 use super::pending::Pending;
 use super::prove::Proof;
 use crate::cache::{Cache, Object, State};
+use crate::external::External;
 use crate::internal::Internal;
 use crate::journal::{Journal, Marks};
 use crate::lag::Lag;
@@ -60,6 +61,15 @@ struct Walk {
     next: u32,
 }
 
+/// What the peer told before it started anew is given back.
+#[derive(Clone, Copy, Debug)]
+struct Return {
+    /// From this position of its external cache on.
+    next: u32,
+    /// Connections that there were when it asked.
+    had: u64,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pass {
     /// Connections without a master, and the end of those that are no more.
@@ -81,6 +91,7 @@ pub(crate) struct Teller {
     pub(super) flows: Side,
     pub(super) expectations: Side,
     walk: Option<Walk>,
+    returning: Option<Return>,
     /// Written and not acknowledged, oldest first; the last of them is `position`.
     unacknowledged: VecDeque<Entry>,
     position: u64,
@@ -104,6 +115,7 @@ impl Teller {
             flows: Side::default(),
             expectations: Side::default(),
             walk: None,
+            returning: None,
             unacknowledged: VecDeque::new(),
             position: 0,
             lag: Lag::new(),
@@ -126,7 +138,7 @@ impl Teller {
     /// The stream is gone, with whatever was written to it and not acknowledged.
     pub(super) fn close(&mut self) {
         (self.out, self.handed, self.room) = (Vec::new(), 0, 0);
-        (self.may_tell, self.ack) = (false, None);
+        (self.may_tell, self.ack, self.returning) = (false, None, None);
         self.proof.close();
     }
 
@@ -197,11 +209,6 @@ impl Teller {
         }
     }
 
-    /// Everything is proved once, as fast as it goes.
-    pub(super) fn prove_now(&mut self, now: Instant) {
-        self.proof.hurry(now);
-    }
-
     /// So many messages of the peer have been applied.
     pub(super) fn acknowledge(&mut self, position: u64, now: Instant) {
         let soon = now + ACK_DELAY;
@@ -253,14 +260,54 @@ impl Teller {
         }
     }
 
+    pub(super) fn ask_for_own(&mut self) {
+        if self.may_tell {
+            self.encoder.word(&mut self.out, &Word::Request);
+        }
+    }
+
+    /// Begins to give back what the peer told before it started anew: nothing, if it belongs to somebody else by now.
+    pub(super) fn give_back(&mut self, external: &External) {
+        let is_its_own = external.is_its_own();
+        let had = external.flows.stats().active;
+        self.returning = Some(Return {
+            next: if is_its_own { 0 } else { u32::MAX },
+            had: if is_its_own { had } else { 0 },
+        });
+    }
+
+    /// Gives back the next of what nobody has told as its own since.
+    fn return_on(&mut self, external: &External) {
+        let Some(returning) = &mut self.returning else {
+            return;
+        };
+        let Some(id) = external.flows.next_from(returning.next) else {
+            let had = returning.had;
+            self.returning = None;
+            self.encoder.word(&mut self.out, &Word::Returned { had });
+            return;
+        };
+        returning.next = id + 1;
+        if external.flow_handles.is_orphan(id)
+            && let Some(slot) = external.flows.get(id)
+        {
+            self.encoder.returned_flow(&mut self.out, &slot.value());
+        }
+    }
+
     /// Writes the next piece of the stream. `false`: there is nothing to say now, or no room.
-    pub(crate) fn next_piece(&mut self, internal: &Internal, now: Instant) -> bool {
+    pub(crate) fn next_piece(
+        &mut self,
+        internal: &Internal,
+        external: &External,
+        now: Instant,
+    ) -> bool {
         self.out.drain(..self.handed);
         self.handed = 0;
         if self.room == 0 {
             return false;
         }
-        self.fill(internal, now);
+        self.fill(internal, external, now);
         self.handed = self.out.len().min(self.room).min(PIECE_LEN);
         self.room -= self.handed;
         self.handed > 0
@@ -271,7 +318,7 @@ impl Teller {
         self.out.get(..self.handed).unwrap_or_default()
     }
 
-    fn fill(&mut self, internal: &Internal, now: Instant) {
+    fn fill(&mut self, internal: &Internal, external: &External, now: Instant) {
         if let Some((position, _)) = self
             .ack
             .take_if(|(_, due)| *due <= now || !self.out.is_empty())
@@ -281,7 +328,8 @@ impl Teller {
         }
         let before = self.position;
         let mut steps = 0;
-        while steps < STEPS_MAX && self.out.len() < PIECE_LEN && self.step(internal, now) {
+        while steps < STEPS_MAX && self.out.len() < PIECE_LEN && self.step(internal, external, now)
+        {
             steps += if self.walk.is_some() { WALK_WEIGHT } else { 1 };
         }
         if self.position != before {
@@ -290,7 +338,7 @@ impl Teller {
     }
 
     /// Does the next thing that there is to do. Returns whether there was any.
-    fn step(&mut self, internal: &Internal, now: Instant) -> bool {
+    fn step(&mut self, internal: &Internal, external: &External, now: Instant) -> bool {
         if !self.may_tell || self.unacknowledged.len() >= UNACKNOWLEDGED_MAX {
             return false;
         }
@@ -305,6 +353,10 @@ impl Teller {
             self.write_expectation(internal, id);
             return true;
         }
+        if self.returning.is_some() {
+            self.return_on(external);
+            return true;
+        }
         if self.walk.is_some() {
             self.walk_on(internal, now);
             return true;
@@ -317,6 +369,7 @@ impl Teller {
         let waits = !self.flows.pending.is_empty()
             || !self.expectations.pending.is_empty()
             || self.walk.is_some()
+            || self.returning.is_some()
             || self.proof.is_asked();
         let tells = self.may_tell && self.unacknowledged.len() < UNACKNOWLEDGED_MAX && waits;
         let acks = self.ack.is_some_and(|(_, due)| due <= now);

@@ -68,6 +68,7 @@ impl Mesh {
                             ..settings.native.peers.first().cloned().unwrap_or_default()
                         })
                         .collect(),
+                    recover: settings.native.recover,
                 },
                 ..settings.clone()
             };

@@ -162,6 +162,14 @@ impl Encoder {
         finish(buf, start);
     }
 
+    /// Appends [`Message::ReturnedFlow`].
+    pub fn returned_flow(&mut self, buf: &mut Vec<u8>, flow: &Flow) {
+        let start = begin(buf, kind::WORD);
+        put_var(buf, word::RETURNED_FLOW);
+        entry::put_flow(buf, flow, Fields::ALL);
+        finish(buf, start);
+    }
+
     /// Appends [`Message::Word`].
     pub fn word(&mut self, buf: &mut Vec<u8>, word: &Word<'_>) {
         let start = begin(buf, kind::WORD);
@@ -364,6 +372,8 @@ fn read_word<'a>(
             handle,
             expectation,
         })
+    } else if number == word::RETURNED_FLOW {
+        entry::read_flow(reader).map(|flow| Message::ReturnedFlow { flow })
     } else {
         word::read(number, reader).map(|word| word.map_or(Message::Unknown, Message::Word))
     })

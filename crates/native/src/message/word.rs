@@ -15,13 +15,18 @@ mod number {
     pub(super) const TAKEOVER: u32 = 7;
     pub(super) const REQUEST: u32 = 8;
     pub(super) const GOODBYE: u32 = 9;
-    // 10 and 11 are statements: entries, read where entries are.
+    // 10 and 11 are statements, 13 is returned: entries, read where entries are.
     pub(super) const FLOW_STATEMENT: u32 = 10;
     pub(super) const EXPECTATION_STATEMENT: u32 = 11;
+    pub(super) const RETURNED: u32 = 12;
+    pub(super) const RETURNED_FLOW: u32 = 13;
 }
 
 /// Numbers of the words that hold entries.
 pub(super) const STATEMENTS: [u32; 2] = [number::FLOW_STATEMENT, number::EXPECTATION_STATEMENT];
+
+/// Number of the word that holds a connection given back.
+pub(super) const RETURNED_FLOW: u32 = number::RETURNED_FLOW;
 
 /// Longest name of a node, bytes.
 const NAME_LEN_MAX: usize = 64;
@@ -188,8 +193,13 @@ pub enum Word<'a> {
     Role(RoleWord, u64),
     /// A change of owner.
     Takeover(Takeover<'a>),
-    /// The sender wants everything told again.
+    /// The sender has started anew and wants back what the other end has of it since before.
     Request,
+    /// All that the other end had of this node's has been given back.
+    Returned {
+        /// Connections that it had when it was asked; of those, the ones were given back that had not been told again.
+        had: u64,
+    },
     /// The sender ends on purpose: its entries are still its own.
     Goodbye,
 }
@@ -238,6 +248,10 @@ pub(super) fn put(buf: &mut Vec<u8>, word: &Word<'_>) {
             put_name(buf, takeover.from);
         }
         Word::Request => put_var(buf, number::REQUEST),
+        Word::Returned { had } => {
+            put_var(buf, number::RETURNED);
+            put_var(buf, *had);
+        }
         Word::Goodbye => put_var(buf, number::GOODBYE),
     }
 }
@@ -275,6 +289,9 @@ pub(super) fn read<'a>(
             from: read_name(reader)?,
         }),
         number::REQUEST => Word::Request,
+        number::RETURNED => Word::Returned {
+            had: reader.var64("count")?,
+        },
         number::GOODBYE => Word::Goodbye,
         _ => return Ok(None),
     }))
