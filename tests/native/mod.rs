@@ -71,7 +71,7 @@ name = \"node{}\"
 addresses = [\"{}\"]
 public_keys = [\"{peer_key}\"]
 [general]
-hash_limit = 200000
+hash_limit = 400000
 netlink_buffer_bytes = 33554432
 netlink_buffer_max_growth_bytes = 268435456
 lock_file = \"{}\"
