@@ -78,7 +78,7 @@ fn run() -> Result<bool> {
     Ok(whole)
 }
 
-/// Takes all measures; what each has given is kept at once.
+/// Takes all measures.
 fn measure(options: &Options, book: &mut Book) -> Result<bool> {
     let mut plan = together(&options.wanted(book));
     let mut whole = true;
@@ -95,11 +95,8 @@ fn measure(options: &Options, book: &mut Book) -> Result<bool> {
             names.join(", "),
             left.div_ceil(60)
         );
-        take(options, book, &group);
+        take(options, book, &group)?;
         whole &= !book.problems().any(|(name, _)| names.contains(&name));
-        if let Some(path) = &options.json {
-            book.save(path)?;
-        }
     }
     Ok(whole)
 }
@@ -120,36 +117,46 @@ fn together(wanted: &[&'static Measure]) -> Vec<Vec<&'static Measure>> {
     groups
 }
 
-fn take(options: &Options, book: &mut Book, group: &[&'static Measure]) {
+/// Takes a group's rounds, those that an earlier run has not taken; each is kept as soon as it is over.
+fn take(options: &Options, book: &mut Book, group: &[&'static Measure]) -> Result<()> {
     let Some(first) = group.first() else {
-        return;
+        return Ok(());
     };
     let names: Vec<_> = group.iter().map(|measure| measure.name).collect();
     let rounds = options.rounds.min(first.rounds);
-    for name in &names {
-        let record = Record {
-            machine: report::machine(),
-            rounds,
-            entries: options.entries,
-            seconds: options.seconds,
-            ..Record::default()
-        };
-        book.begin(name, record);
+    let done = group.iter().map(|one| options.rounds_done(book, one)).min();
+    let done = done.unwrap_or(0);
+    if done == 0 {
+        for name in &names {
+            let record = Record {
+                machine: report::machine(),
+                entries: options.entries,
+                seconds: options.seconds,
+                ..Record::default()
+            };
+            book.begin(name, record);
+        }
     }
-    let begun = Instant::now();
     let scale = Scale {
         entries: options.entries,
         seconds: options.seconds,
     };
-    for round in 1..=rounds {
+    for round in done + 1..=rounds {
         eprintln!("   round {round} of {rounds}");
         book.round = round;
+        let begun = Instant::now();
         (first.run)(book, scale, &names);
+        let took = begun.elapsed() / u32::try_from(names.len()).unwrap_or(1);
+        for name in &names {
+            let record = book.record_mut(name);
+            record.rounds = round;
+            record.took_s += rounded(took).max(1);
+        }
+        if let Some(path) = &options.json {
+            book.save(path)?;
+        }
     }
-    let took = begun.elapsed() / u32::try_from(names.len()).unwrap_or(1);
-    for name in &names {
-        book.record_mut(name).took_s = rounded(took);
-    }
+    Ok(())
 }
 
 fn rounded(time: Duration) -> u64 {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::book::Book;
+use crate::book::{Book, Record};
 use crate::measures::{MEASURES, Measure, named};
 
 /// What is asked for.
@@ -80,19 +80,22 @@ impl Options {
 
     /// What is to be measured: with `--resume` only what the book does not have whole, in this size.
     pub(crate) fn wanted(&self, book: &Book) -> Vec<&'static Measure> {
-        let is_there = |measure: &Measure| {
-            let whole = !book.problems().any(|(name, _)| name == measure.name);
-            book.record(measure.name).is_some_and(|record| {
-                whole
-                    && record.took_s > 0
-                    && record.entries == self.entries
-                    && record.rounds >= self.rounds.min(measure.rounds)
-            })
-        };
         let measures = self.measures.iter().copied();
         measures
-            .filter(|measure| !(self.resume && is_there(measure)))
+            .filter(|measure| self.rounds_done(book, measure) < self.rounds.min(measure.rounds))
             .collect()
+    }
+
+    /// Rounds of a measure that need not be taken: with `--resume` those that the book has, whole and in this size.
+    pub(crate) fn rounds_done(&self, book: &Book, measure: &Measure) -> usize {
+        let whole = !book.problems().any(|(name, _)| name == measure.name);
+        let same = |record: &&Record| {
+            record.took_s > 0 && record.entries == self.entries && record.seconds == self.seconds
+        };
+        match book.record(measure.name).filter(same) {
+            Some(record) if self.resume && whole => record.rounds,
+            _ => 0,
+        }
     }
 
     /// Seconds that a measure will take, about.
@@ -112,10 +115,35 @@ fn names() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::book::Record;
 
     fn parse(line: &str) -> Result<Options> {
         Options::parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn a_run_that_is_resumed_goes_on_behind_the_rounds_that_are_there() {
+        let mut book = Book::default();
+        let record = Record {
+            rounds: 2,
+            entries: 1_000_000,
+            seconds: 3,
+            took_s: 9,
+            ..Record::default()
+        };
+        book.begin("cpu", record);
+        let done = |line: &str| {
+            let options = parse(line).unwrap();
+            let measure = options.measures[0];
+            (
+                options.rounds_done(&book, measure),
+                options.wanted(&book).len(),
+            )
+        };
+        assert_eq!(done("--full --resume cpu"), (2, 1));
+        assert_eq!(done("--full --rounds 2 --resume cpu"), (2, 0));
+        assert_eq!(done("--full --seconds 2 --resume cpu"), (0, 1));
+        assert_eq!(done("--full cpu"), (0, 1));
+        assert_eq!(done("--full --resume idle"), (0, 1));
     }
 
     #[test]
@@ -124,6 +152,7 @@ mod tests {
         let record = || Record {
             rounds: 5,
             entries: 1_000_000,
+            seconds: 3,
             took_s: 9,
             ..Record::default()
         };

@@ -27,6 +27,8 @@ struct Plot<'a> {
     y: &'a str,
     /// Whether the axes are logarithmic.
     logarithmic: [bool; 2],
+    /// Where its lines leave room for their names.
+    names: SeriesLabelPosition,
     lines: Vec<Line<'a>>,
 }
 
@@ -65,6 +67,7 @@ fn plots() -> [Plot<'static>; 4] {
             x: "flows per second",
             y: "µs per flow",
             logarithmic: [true, false],
+            names: SeriesLabelPosition::UpperRight,
             lines: vec![
                 line("active node, original", Whose::Original, ACTIVE, RED),
                 line("active node, ours", Whose::Ours, ACTIVE, BLUE),
@@ -79,6 +82,7 @@ fn plots() -> [Plot<'static>; 4] {
             x: "entries",
             y: "µs per event",
             logarithmic: [true, false],
+            names: SeriesLabelPosition::UpperLeft,
             lines: vec![
                 line("original", Whose::Original, &[("scale", "event")], RED),
                 line("ours", Whose::Ours, &[("scale", "event")], BLUE),
@@ -90,6 +94,7 @@ fn plots() -> [Plot<'static>; 4] {
             x: "entries",
             y: "seconds",
             logarithmic: [true, true],
+            names: SeriesLabelPosition::UpperLeft,
             lines: vec![
                 line("original", Whose::Original, &[("takeover", "stock")], RED),
                 line(
@@ -112,6 +117,7 @@ fn plots() -> [Plot<'static>; 4] {
             x: "percent",
             y: "µs",
             logarithmic: [false, true],
+            names: SeriesLabelPosition::UpperLeft,
             lines: vec![
                 line(
                     "original, idle",
@@ -163,7 +169,8 @@ impl Plot<'_> {
         }
         let (x, y) = (
             least(|p| p.0) * 0.9..largest(|p| p.0) * 1.1,
-            0.0..largest(|p| p.1) * 1.1,
+            // Room for names above the lines.
+            0.0..largest(|p| p.1) * 1.5,
         );
         let low_y = least(|p| p.1) * 0.8..largest(|p| p.1) * 1.3;
         match self.logarithmic {
@@ -222,7 +229,7 @@ impl Plot<'_> {
         }
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
+            .position(self.names.clone())
             .background_style(WHITE.mix(0.85))
             .border_style(BLACK)
             .draw()?;
