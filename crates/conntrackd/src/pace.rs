@@ -24,8 +24,8 @@ const BUSY: u32 = 25;
 /// Time over which messages are counted to tell: so long that what a delay has piled up does not look like much.
 const WINDOW: Duration = Duration::from_millis(50);
 
-/// Pauses in which nothing came, until a sign is waited for.
-const PATIENCE: u8 = 3;
+/// Pauses in a row in which less than half of much came, until a sign is waited for again.
+const PATIENCE: u8 = 2;
 
 /// Messages of the peer that may come together: half of what a socket buffer of the usual size holds.
 const MESSAGES_MAX: u32 = 700;
@@ -52,19 +52,24 @@ pub(crate) struct Pace {
 
 #[derive(Debug)]
 struct State {
-    /// When the current window began.
+    /// When the current window began, and what has come in it.
     since: Instant,
+    window: Come,
+    /// When it was last looked for what has come, and what has come since.
+    looked_at: Instant,
+    come: Come,
+    events_max: u32,
+    /// How long to pause.
+    pause: Option<Duration>,
+    /// Pauses in a row that were not worth it.
+    in_vain: u8,
+}
+
+/// What has come.
+#[derive(Clone, Copy, Debug, Default)]
+struct Come {
     events: u32,
     messages: u32,
-    events_max: u32,
-    /// When it was last looked for what has come, and the events that have come since.
-    looked_at: Instant,
-    come: u32,
-    /// How long to pause, found in the last window.
-    pause: Option<Duration>,
-    has_come: bool,
-    /// Pauses in which nothing came.
-    in_vain: u8,
 }
 
 impl Pace {
@@ -72,13 +77,11 @@ impl Pace {
         Self {
             state: Mutex::new(State {
                 since: now,
-                events: 0,
-                messages: 0,
-                events_max: EVENTS_MAX,
+                window: Come::default(),
                 looked_at: now,
-                come: 0,
+                come: Come::default(),
+                events_max: EVENTS_MAX,
                 pause: None,
-                has_come: false,
                 in_vain: 0,
             }),
             look: Notify::new(),
@@ -95,9 +98,7 @@ impl Pace {
     pub(crate) fn events(&self, count: usize) {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.with(|state| {
-            state.events = state.events.saturating_add(count);
-            state.come = state.come.saturating_add(count);
-            state.has_come = true;
+            state.come.events = state.come.events.saturating_add(count);
         });
     }
 
@@ -119,14 +120,13 @@ impl Pace {
     fn count_messages(&self, count: usize) {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.with(|state| {
-            state.messages = state.messages.saturating_add(count);
-            state.has_come = true;
+            state.come.messages = state.come.messages.saturating_add(count);
         });
     }
 
     /// What the runtime does each time before it waits with nothing left to do.
     pub(crate) fn before_waiting(&self) {
-        if let Some(pause) = self.with(State::next_pause) {
+        if let Some(pause) = self.with(|state| state.next_pause(Instant::now())) {
             std::thread::sleep(pause);
             self.look.notify_one();
         }
@@ -138,42 +138,48 @@ impl Pace {
 }
 
 impl State {
-    fn next_pause(&mut self) -> Option<Duration> {
-        self.in_vain = match std::mem::take(&mut self.has_come) {
-            true => 0,
-            false => self.in_vain.saturating_add(1),
-        };
-        let now = Instant::now();
+    fn next_pause(&mut self, now: Instant) -> Option<Duration> {
+        let come = std::mem::take(&mut self.come);
+        let passed = now.saturating_duration_since(self.looked_at);
+        self.looked_at = now;
+        self.window.events = self.window.events.saturating_add(come.events);
+        self.window.messages = self.window.messages.saturating_add(come.messages);
+        if let Some(pause) = self.pause {
+            self.judge(pause, come, passed);
+            if self.pause.is_none() {
+                (self.since, self.window) = (now, Come::default());
+            }
+        }
         let passed = now.saturating_duration_since(self.since);
         if passed >= WINDOW {
-            self.pause = self.pause_for(passed);
-            (self.since, self.events, self.messages) = (now, 0, 0);
+            self.pause = self.pause_for(self.window, passed, BUSY);
+            (self.since, self.window, self.in_vain) = (now, Come::default(), 0);
         }
-        self.shorten(now);
-        self.pause.filter(|_| self.in_vain <= PATIENCE)
+        self.pause
     }
 
-    /// Does not wait for the end of the window when more comes in a pause than may.
-    fn shorten(&mut self, now: Instant) {
-        let passed = now.saturating_duration_since(self.looked_at);
-        if let Some(pause) = &mut self.pause
-            && self.come > self.events_max
-        {
-            *pause = (*pause).min(passed * self.events_max / self.come);
+    /// Does not wait for the end of the window where a pause shows that much has become little, or a rush.
+    fn judge(&mut self, pause: Duration, come: Come, passed: Duration) {
+        match self.pause_for(come, passed, BUSY / 2) {
+            Some(shorter) => (self.pause, self.in_vain) = (Some(pause.min(shorter)), 0),
+            None => {
+                self.in_vain += 1;
+                self.pause = self.pause.filter(|_| self.in_vain < PATIENCE);
+            }
         }
-        (self.looked_at, self.come) = (now, 0);
     }
 
-    fn pause_for(&self, passed: Duration) -> Option<Duration> {
+    /// `busy`: so many a millisecond are much.
+    fn pause_for(&self, come: Come, passed: Duration, busy: u32) -> Option<Duration> {
         let is_busy =
-            |count: u32| u128::from(count) * 1000 >= u128::from(BUSY) * passed.as_micros();
+            |count: u32| u128::from(count) * 1000 >= u128::from(busy) * passed.as_micros();
         // No longer than it takes for so many to come.
         let at_most =
             |pause: Duration, most: u32, count: u32| pause.min(passed * most / count.max(1));
-        if is_busy(self.events) {
-            Some(at_most(PAUSE, self.events_max, self.events))
-        } else if is_busy(self.messages) {
-            Some(at_most(LONG_PAUSE, MESSAGES_MAX, self.messages))
+        if is_busy(come.events) {
+            Some(at_most(PAUSE, self.events_max, come.events))
+        } else if is_busy(come.messages) {
+            Some(at_most(LONG_PAUSE, MESSAGES_MAX, come.messages))
         } else {
             None
         }
@@ -189,9 +195,20 @@ mod tests {
     fn pause(events: u32, messages: u32, buffer_len: usize) -> Option<Duration> {
         let pace = Pace::new(Instant::now());
         pace.set_event_buffer(buffer_len);
+        let come = Come { events, messages };
+        pace.with(|state| state.pause_for(come, 5 * MS, BUSY))
+    }
+
+    /// Looks once a pause, when so many events have come; the pauses that follow.
+    fn pauses(pace: &Pace, come: &[u32]) -> Vec<Option<Duration>> {
         pace.with(|state| {
-            (state.events, state.messages) = (events, messages);
-            state.pause_for(5 * MS)
+            let mut now = state.looked_at;
+            let mut look = |events: &u32| {
+                now += PAUSE;
+                state.come.events = *events;
+                state.next_pause(now)
+            };
+            come.iter().map(&mut look).collect()
         })
     }
 
@@ -219,39 +236,46 @@ mod tests {
     fn a_rush_shortens_the_pause_at_once() {
         let pace = Pace::new(Instant::now());
         pace.set_event_buffer(92 * EVENT_LEN);
-        let pauses = pace.with(|state| {
-            state.pause = Some(PAUSE);
-            let mut after = |come| {
-                state.come = come;
-                let now = state.looked_at + PAUSE;
-                state.shorten(now);
-                state.pause
-            };
-            [after(23), after(230), after(5)]
-        });
-        assert_eq!(pauses, [Some(PAUSE), Some(PAUSE / 10), Some(PAUSE / 10)]);
+        pace.with(|state| state.pause = Some(PAUSE));
+        let shorter = Some(PAUSE * 23 / 92);
+        assert_eq!(
+            pauses(&pace, &[23, 92, 23]),
+            [Some(PAUSE), shorter, shorter]
+        );
     }
 
     #[test]
-    fn what_a_delay_has_piled_up_does_not_look_like_much() {
-        let pace = Pace::new(Instant::now());
-        let delay = 5 * MS;
-        let pause = pace.with(|state| {
-            state.events = (BUSY - 5) * u32::try_from((WINDOW + delay).as_millis()).unwrap();
-            state.pause_for(WINDOW)
-        });
-        assert_eq!(pause, None);
-    }
-
-    #[test]
-    fn when_nothing_comes_any_more_a_sign_is_waited_for() {
+    fn when_little_comes_any_more_a_sign_is_waited_for() {
         let pace = Pace::new(Instant::now());
         pace.with(|state| state.pause = Some(PAUSE));
-        let mut pauses = 0;
-        pace.events(1);
-        while pace.with(State::next_pause).is_some() {
-            pauses += 1;
-        }
-        assert_eq!(pauses, 1 + u32::from(PATIENCE));
+        let much = 2 * BUSY;
+        assert_eq!(
+            pauses(&pace, &[much, 1, much, 0, 1, much, much]),
+            [
+                Some(PAUSE),
+                Some(PAUSE),
+                Some(PAUSE),
+                Some(PAUSE),
+                None,
+                None,
+                None
+            ]
+        );
+    }
+
+    #[test]
+    fn much_is_what_comes_over_a_while_not_what_a_burst_has_left() {
+        let pace = Pace::new(Instant::now());
+        let ticks = usize::try_from(WINDOW.as_millis() / PAUSE.as_millis()).unwrap();
+        let rate = |per_ms: u32| vec![2 * per_ms; ticks];
+        // What a delay has piled up looks like much for a moment.
+        let mut come = rate(BUSY - 5);
+        come[1] += 5 * (BUSY - 5);
+        assert!(pauses(&pace, &come).iter().all(Option::is_none));
+        assert_eq!(pauses(&pace, &rate(BUSY)).last(), Some(&Some(PAUSE)));
+        // Little comes; and when more comes again, it is counted anew.
+        let mut come = vec![0, 0];
+        come.extend(rate(BUSY - 5));
+        assert!(pauses(&pace, &come)[1..].iter().all(Option::is_none));
     }
 }
