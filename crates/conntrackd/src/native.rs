@@ -219,10 +219,10 @@ impl Native {
                     engine.handle_peer_bytes(now, PeerId(peer.0), &bytes);
                 }
                 Event::Writable(_) => {}
-                Event::Closed(peer, reason) => {
+                Event::Closed(peer, reason, heard_at) => {
                     let name = self.name(peer);
                     tracing::warn!("peer {name}: connection lost: {reason}");
-                    engine.handle_peer_closed(now, PeerId(peer.0));
+                    engine.handle_peer_closed(now, PeerId(peer.0), heard_at);
                 }
                 Event::Failed(peer, address, failure) => self.log_failure(peer, address, failure),
             }

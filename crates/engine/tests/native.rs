@@ -366,7 +366,7 @@ fn no_bytes_of_a_peer_do_any_harm() {
             bytes[at] = u8::try_from(next(256)).unwrap();
         }
         bytes.truncate(next(6000));
-        engine.handle_peer_closed(mesh.now, peer);
+        engine.handle_peer_closed(mesh.now, peer, mesh.now);
         engine.handle_peer_open(mesh.now, peer);
         engine.set_peer_room(peer, 1000);
         engine.handle_peer_bytes(mesh.now, peer, &bytes);

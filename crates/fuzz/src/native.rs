@@ -46,7 +46,7 @@ pub fn stream(bytes: &[u8]) {
         node.engine.handle_peer_bytes(node.now, PEER, piece);
         node.settle();
     }
-    node.engine.handle_peer_closed(node.now, PEER);
+    node.engine.handle_peer_closed(node.now, PEER, node.now);
     node.wait();
 }
 

@@ -236,7 +236,7 @@ impl Transport {
             Some(DatagramEvent::NewConnection(incoming)) => self.incoming(now, peer, incoming),
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 if let Some(connection) = self.connections.get_mut(&handle.0) {
-                    connection.inner.handle_event(event);
+                    connection.receive(event, now);
                     self.after(now, handle);
                 }
             }

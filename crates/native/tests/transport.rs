@@ -294,6 +294,33 @@ fn a_restarted_node_is_noticed_at_once() {
 }
 
 #[test]
+fn an_end_tells_when_the_peer_was_heard_last_whatever_others_send_in_its_name() {
+    let mut net = Net::pair();
+    net.connect();
+    net.run(Duration::from_secs(5));
+    net.captured.clear();
+    net.run(Duration::from_secs(1));
+    let mut of_peer = net.captured.iter().filter(|d| d.from == address(2, 0));
+    let of_peer = of_peer.next_back().unwrap().clone();
+    net.stop(1);
+    let stopped = net.now;
+    for _ in 0..20 {
+        net.run(Duration::from_millis(100));
+        net.send(of_peer.clone());
+    }
+    net.run_until("the silence is noticed", |net| {
+        net.nodes[0].heard_at.is_some()
+    });
+    assert_eq!(net.nodes[0].closed, [Closed::Silent]);
+    let heard_at = net.nodes[0].heard_at.unwrap();
+    let before = stopped.saturating_duration_since(heard_at);
+    let after = heard_at.saturating_duration_since(stopped);
+    // Somebody living says something every 750 ms.
+    assert!(before < Duration::from_secs(1), "{before:?} before its end");
+    assert!(after < Duration::from_millis(20), "{after:?} after its end");
+}
+
+#[test]
 fn a_node_that_ends_says_so() {
     let mut net = Net::pair();
     net.connect();

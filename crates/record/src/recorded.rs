@@ -197,9 +197,11 @@ impl Recorded {
     }
 
     /// [`Engine::handle_peer_closed`]
-    pub fn handle_peer_closed(&mut self, now: Instant, peer: PeerId) {
-        self.tell(Some(now), &Step::PeerClosed(peer));
-        self.engine.handle_peer_closed(now, peer);
+    pub fn handle_peer_closed(&mut self, now: Instant, peer: PeerId, heard_at: Instant) {
+        let silent = now.saturating_duration_since(heard_at).as_nanos();
+        let silent = u64::try_from(silent).unwrap_or(u64::MAX);
+        self.tell(Some(now), &Step::PeerClosed(peer, silent));
+        self.engine.handle_peer_closed(now, peer, heard_at);
     }
 
     /// [`Engine::set_peer_room`]

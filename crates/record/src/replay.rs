@@ -239,7 +239,11 @@ impl<'a> Replay<'a> {
             Step::Reconfigure(live) => engine.reconfigure(now, live.clone()),
             Step::PeerOpen(peer) => engine.handle_peer_open(now, *peer),
             Step::PeerBytes(peer, bytes) => engine.handle_peer_bytes(now, *peer, bytes),
-            Step::PeerClosed(peer) => engine.handle_peer_closed(now, *peer),
+            Step::PeerClosed(peer, silent_ns) => {
+                let silent = Duration::from_nanos(*silent_ns);
+                let heard_at = now.checked_sub(silent).unwrap_or(now);
+                engine.handle_peer_closed(now, *peer, heard_at);
+            }
             Step::PeerRoom(peer, room) => {
                 engine.set_peer_room(*peer, usize::try_from(*room).unwrap_or(usize::MAX));
             }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub const MAGIC: &str = "conntrackd-recording ";
 
 /// Of the steps. Changes whenever an old file would be read wrongly.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// What the core was made with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,8 +75,8 @@ pub enum Step<'a> {
     PeerOpen(PeerId),
     /// `handle_peer_bytes`
     PeerBytes(PeerId, #[serde(with = "serde_bytes")] &'a [u8]),
-    /// `handle_peer_closed`
-    PeerClosed(PeerId),
+    /// `handle_peer_closed`, so many nanoseconds after the peer was heard last
+    PeerClosed(PeerId, u64),
     /// `set_peer_room`
     PeerRoom(PeerId, u64),
     /// Nothing more was recorded.
@@ -127,7 +127,7 @@ impl Step<'_> {
             Self::Reconfigure(_) => 13,
             Self::PeerOpen(_) => 14,
             Self::PeerBytes(..) => 15,
-            Self::PeerClosed(_) => 16,
+            Self::PeerClosed(..) => 16,
             Self::PeerRoom(..) => 17,
             Self::End(_) => 18,
         }

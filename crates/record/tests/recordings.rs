@@ -210,8 +210,8 @@ fn what_is_no_recording_is_refused() {
     let line = text.lines().next().unwrap();
     let with = |from: &str, to: &str| format!("{}\n", line.replacen(from, to, 1)).into_bytes();
     assert_eq!(
-        refusal(&with("\"version\":1", "\"version\":9")),
-        "the recording has format 9, this program reads format 1"
+        refusal(&with("\"version\":2", "\"version\":9")),
+        "the recording has format 9, this program reads format 2"
     );
     assert_eq!(
         refusal(&with("\"ack_window\":8", "\"ack_window\":0")),

@@ -295,7 +295,9 @@ impl Member {
                     Event::Writable(peer) => {
                         engine.set_peer_room(PeerId(peer.0), transport.room(peer));
                     }
-                    Event::Closed(peer, _) => engine.handle_peer_closed(now, PeerId(peer.0)),
+                    Event::Closed(peer, _, heard_at) => {
+                        engine.handle_peer_closed(now, PeerId(peer.0), heard_at);
+                    }
                     Event::Failed(..) => {}
                 }
             }

@@ -142,6 +142,30 @@ fn a_switch_back_and_forth_loses_nothing() {
 }
 
 #[test]
+fn of_two_promoted_within_a_moment_the_one_that_replaces_the_dead_has_its_connections() {
+    for seed in 11..17 {
+        let mut mesh = mesh(seed, seed % 2 == 0, &[0]);
+        // One more that forwards, of its own; then the first one dies, and the other is promoted in its place. The one that
+        // was promoted before misses it first.
+        command(&mut mesh, 1, Command::Become(Role::Primary, ROLE));
+        mesh.run_for(Duration::from_millis(1000));
+        mesh.partition(0, 1, true);
+        mesh.traffic_step(0);
+        mesh.run_for(Duration::from_millis(50));
+        let had = own(&mesh, 0);
+        mesh.crash(0);
+        mesh.run_for(Duration::from_millis(400 + 20 * seed));
+        command(&mut mesh, 2, Command::Become(Role::Primary, ROLE));
+        mesh.run_for(Duration::from_secs(9));
+        assert!(mesh.settle(Duration::from_secs(30)), "seed {seed}");
+        assert_eq!(own(&mesh, 1), 0, "seed {seed}");
+        let taken = own(&mesh, 2);
+        assert!(taken > had * 9 / 10, "seed {seed}: {taken} of {had}");
+        assert_eq!(mesh.kept(1, 2).len(), taken, "seed {seed}");
+    }
+}
+
+#[test]
 fn of_several_that_forward_only_the_named_one_is_taken_over() {
     for inject in [true, false] {
         let mut mesh = mesh(7, inject, &[0, 1]);

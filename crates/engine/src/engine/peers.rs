@@ -52,7 +52,10 @@ impl Engine {
     }
 
     /// Both streams of a peer are gone. What was on its way may be lost; the session goes on from its position.
-    pub fn handle_peer_closed(&mut self, now: Instant, peer: PeerId) {
+    ///
+    /// `heard_at`: when a sign of life of the peer was received last, not later than `now`. It decides whether this node was
+    /// promoted in that one's place.
+    pub fn handle_peer_closed(&mut self, now: Instant, peer: PeerId, heard_at: Instant) {
         self.now = now;
         if let Some(it) = self.peers.get_mut(usize::from(peer.0)) {
             let forwarded = it.forwards();
@@ -61,7 +64,7 @@ impl Engine {
             }
             it.close(now);
             if forwarded {
-                self.take_over_late(peer);
+                self.missed(peer, heard_at);
             }
         }
         debug_assert!(self.check_invariants());

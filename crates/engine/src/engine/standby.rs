@@ -1,6 +1,6 @@
 //! Hot standby: what the peers tell goes into the kernel at once, and is this node's on promotion.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flow::{Flow, Key};
 use syncwire::Change;
@@ -22,6 +22,9 @@ use crate::session::Session;
 /// A node is promoted as another one dies, of which it is told only when a connection has been silent for some seconds;
 /// or as another one gives up, whose word may come after the promotion.
 const LATE: Duration = Duration::from_secs(5);
+
+/// What was on its way when a node died may be heard so long after it. Of a node that lives more is heard sooner or later.
+const UNDER_WAY: Duration = Duration::from_millis(100);
 
 /// After a promotion the kernel's table is read so much later: whoever waits for the promotion is answered by then.
 const ADOPTION_PAUSE: Duration = Duration::from_millis(1);
@@ -418,6 +421,14 @@ impl Engine {
         walks && self.is_kernel_ready() && self.flush.waiting() < BATCH_LEN
     }
 
+    /// A peer that forwarded is missed, and was heard last at that moment. One that lived longer than until this node's
+    /// promotion is not what that was about.
+    pub(super) fn missed(&mut self, peer: PeerId, heard_at: Instant) {
+        if heard_at <= self.role.begun() + UNDER_WAY {
+            self.take_over_late(peer);
+        }
+    }
+
     /// A peer that forwarded does so no more. If this node was promoted just before, it was promoted in that one's place.
     pub(super) fn take_over_late(&mut self, peer: PeerId) {
         let role = self.role.state();
@@ -429,16 +440,13 @@ impl Engine {
         let Some(peer) = self.peer(peer) else {
             return;
         };
-        if !self
-            .externals
-            .get(peer.origin)
-            .is_some_and(External::is_its_own)
-        {
+        let (origin, name) = (peer.origin, peer.name.clone());
+        let external = self.externals.get(origin);
+        if !external.is_some_and(External::is_its_own) {
             return;
         }
-        self.notices
-            .push_back(Notice::TakenOverLate(peer.name.clone()));
-        self.take_origins();
+        self.notices.push_back(Notice::TakenOverLate(name));
+        self.take(&[origin]);
         if self.standby.is_some() {
             self.standby_mut(|standby| standby.settling = Some(Walk::START));
             self.read(Purpose::Reconcile, None, Scope::All);
@@ -449,25 +457,36 @@ impl Engine {
 
     /// The origins whose connections a new primary takes over are its own from now on.
     pub(super) fn take_origins(&mut self) {
-        let chosen = self.takeover_from;
+        let origins = (0..self.externals.len()).filter(|&origin| self.is_promoted_for(origin));
+        self.take(&origins.collect::<Vec<_>>());
+    }
+
+    /// Whether a promotion is about the connections of this origin.
+    fn is_promoted_for(&self, origin: usize) -> bool {
+        let mut ids = (0..=u8::MAX).map(PeerId).zip(&self.peers);
+        let peer = ids.find(|(_, peer)| peer.origin == origin);
+        match (peer, self.takeover_from) {
+            // Version 1 knows of one other node, whose turn is over.
+            (None, None) => true,
+            // It has no name.
+            (None, Some(_)) => false,
+            (Some((id, _)), Some(chosen)) => chosen.contains(id),
+            // One that forwards keeps what it has, unless there is nobody else to mean.
+            (Some((_, peer)), None) => self.peers.len() == 1 || !peer.forwards(),
+        }
+    }
+
+    /// The connections of these origins are this node's from now on, and everybody is told so.
+    fn take(&mut self, origins: &[usize]) {
         let mut taken = Vec::new();
-        for (origin, external) in self.externals.iter_mut().enumerate() {
-            let mut ids = (0..=u8::MAX).map(PeerId).zip(&self.peers);
-            let peer = ids.find(|(_, peer)| peer.origin == origin);
-            let is_taken = match (peer, chosen) {
-                // Version 1 knows of one other node, whose turn is over.
-                (None, None) => true,
-                // It has no name.
-                (None, Some(_)) => false,
-                (Some((id, _)), Some(chosen)) => chosen.contains(id),
-                // One that forwards keeps what it has, unless there is nobody else to mean.
-                (Some((_, peer)), None) => self.peers.len() == 1 || !peer.forwards(),
-            };
-            if !is_taken || !external.is_its_own() {
+        for &origin in origins {
+            let external = self.externals.get_mut(origin);
+            let Some(external) = external.filter(|external| external.is_its_own()) else {
                 continue;
-            }
+            };
             external.owner = Owner::ThisNode;
-            taken.extend(peer.map(|(_, peer)| peer.name.clone()));
+            let peer = self.peers.iter().find(|peer| peer.origin == origin);
+            taken.extend(peer.map(|peer| peer.name.clone()));
         }
         self.term += 1;
         self.own_term = self.term;

@@ -139,7 +139,7 @@ impl Mesh {
         for (from, to) in [(a, b), (b, a)] {
             if self.streams.remove(&(from, to)).is_some() {
                 let engine = &mut self.nodes[from].engine;
-                engine.handle_peer_closed(self.now, Self::id(from, to));
+                engine.handle_peer_closed(self.now, Self::id(from, to), self.now);
             }
         }
     }

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use quinn_proto::{
-    ConnectionError, Dir, Event as QuicEvent, Side, StreamEvent, StreamId, TransportErrorCode,
-    VarInt,
+    ConnectionError, ConnectionEvent, Dir, Event as QuicEvent, Side, StreamEvent, StreamId,
+    TransportErrorCode, VarInt,
 };
 use rustls::pki_types::CertificateDer;
 
@@ -41,6 +41,8 @@ pub(super) struct Ended {
     pub(super) failure: Failure,
     /// Whether the handshake had come to its end.
     pub(super) was_connected: bool,
+    /// When the peer was heard last.
+    pub(super) heard_at: Instant,
 }
 
 /// What [`Connection::poll`] found.
@@ -62,6 +64,10 @@ pub(super) struct Connection {
     pub(super) is_by_lower_key: bool,
     is_connected: bool,
     has_ended: bool,
+    /// When a packet came that the peer had sealed.
+    heard_at: Instant,
+    /// How many frames have come in such packets.
+    heard: u64,
     outgoing: Option<StreamId>,
     incoming: Option<StreamId>,
     /// Whether the first byte has come.
@@ -73,15 +79,15 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn dialed(peer: PeerId, inner: quinn_proto::Connection) -> Self {
-        Self::new(peer, inner, true)
+    pub(super) fn dialed(peer: PeerId, inner: quinn_proto::Connection, now: Instant) -> Self {
+        Self::new(peer, inner, true, now)
     }
 
-    pub(super) fn accepted(peer: PeerId, inner: quinn_proto::Connection) -> Self {
-        Self::new(peer, inner, false)
+    pub(super) fn accepted(peer: PeerId, inner: quinn_proto::Connection, now: Instant) -> Self {
+        Self::new(peer, inner, false, now)
     }
 
-    fn new(peer: PeerId, inner: quinn_proto::Connection, is_dialed: bool) -> Self {
+    fn new(peer: PeerId, inner: quinn_proto::Connection, is_dialed: bool, now: Instant) -> Self {
         debug_assert_eq!(inner.side() == Side::Client, is_dialed);
         Self {
             peer,
@@ -92,6 +98,8 @@ impl Connection {
             is_by_lower_key: false,
             is_connected: false,
             has_ended: false,
+            heard_at: now,
+            heard: 0,
             outgoing: None,
             incoming: None,
             has_begun: false,
@@ -106,6 +114,17 @@ impl Connection {
         let identity = self.inner.crypto_session().peer_identity()?;
         let chain = identity.downcast::<Vec<CertificateDer<'static>>>().ok()?;
         PublicKey::from_spki(chain.first()?.as_ref())
+    }
+
+    /// Takes a datagram. One that the peer has not sealed says nothing of the peer.
+    pub(super) fn receive(&mut self, event: ConnectionEvent, now: Instant) {
+        self.inner.handle_event(event);
+        let frames = self.inner.stats().frame_rx;
+        let heard = [frames.acks, frames.ping, frames.stream, frames.crypto];
+        let heard = heard.into_iter().fold(0, u64::wrapping_add);
+        if heard != self.heard {
+            (self.heard, self.heard_at) = (heard, now);
+        }
     }
 
     /// Begins to serve.
@@ -244,6 +263,7 @@ impl Connection {
                 _ => failure(error),
             },
             was_connected: self.is_connected,
+            heard_at: self.heard_at,
         })
     }
 

@@ -32,7 +32,7 @@ impl Transport {
             return;
         }
         match self.endpoint.accept(incoming, now, &mut answer, None) {
-            Ok((handle, inner)) => self.begin(now, handle, Connection::accepted(peer, inner)),
+            Ok((handle, inner)) => self.begin(now, handle, Connection::accepted(peer, inner, now)),
             Err(error) => {
                 if let Some(transmit) = error.response {
                     self.answer(&transmit, answer);
@@ -83,7 +83,7 @@ impl Transport {
         match dialed {
             Ok((handle, inner)) => {
                 peer.dialing = Some((handle, until));
-                self.begin(now, handle, Connection::dialed(id, inner));
+                self.begin(now, handle, Connection::dialed(id, inner, now));
             }
             Err(error) => {
                 peer.next_dial = next;
@@ -214,7 +214,13 @@ impl Transport {
                 };
                 peer.next_dial = now.checked_add(wait).unwrap_or(now);
             }
-            self.events.push_back(Event::Closed(id, ended.closed));
+            let heard_at = match ended.closed {
+                // On the newer one, just now.
+                Closed::Replaced => now,
+                _ => ended.heard_at,
+            };
+            self.events
+                .push_back(Event::Closed(id, ended.closed, heard_at));
             return;
         }
         peer.handshakes = peer

@@ -1,7 +1,7 @@
 //! What goes out of the transport: events, datagrams, reports.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quinn_proto::EcnCodepoint;
@@ -26,8 +26,8 @@ pub enum Event {
     Bytes(PeerId, Bytes),
     /// There is more room for the stream to a peer than before.
     Writable(PeerId),
-    /// Both streams are gone.
-    Closed(PeerId, Closed),
+    /// Both streams are gone. The moment is the one at which the peer was heard last.
+    Closed(PeerId, Closed, Instant),
     /// A connection with this address did not come about.
     Failed(PeerId, SocketAddr, Failure),
 }

@@ -60,6 +60,7 @@ pub(crate) struct Node {
     pub(crate) got: Vec<u8>,
     pub(crate) opened: usize,
     pub(crate) closed: Vec<Closed>,
+    pub(crate) heard_at: Option<Instant>,
     pub(crate) failures: Vec<Failure>,
     /// What is to be written as there is room.
     pub(crate) to_write: Vec<u8>,
@@ -124,6 +125,7 @@ impl Net {
             got: Vec::new(),
             opened: 0,
             closed: Vec::new(),
+            heard_at: None,
             failures: Vec::new(),
             to_write: Vec::new(),
             starts: 0,
@@ -221,9 +223,10 @@ impl Net {
                             node.got.extend_from_slice(&bytes);
                         }
                         Event::Writable(_) => {}
-                        Event::Closed(peer, reason) => {
+                        Event::Closed(peer, reason, heard_at) => {
                             assert_eq!(node.is_open.remove(&peer.0), Some(true));
                             node.closed.push(reason);
+                            node.heard_at = Some(heard_at);
                         }
                         Event::Failed(_, _, failure) => node.failures.push(failure),
                     }
