@@ -162,7 +162,7 @@ impl Engine {
             commits_again: false,
             own_term: 0,
             flush: Flush::new(),
-            dump: Dump::new(),
+            dump: Dump::new(random.next()),
             verify: Verify::new(),
             recheck: Recheck::new(now),
             early: Early::default(),

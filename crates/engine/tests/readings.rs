@@ -137,6 +137,27 @@ fn a_round_through_many_entries_takes_its_time() {
     assert!(asked.len() >= 1000, "none twice in a round");
 }
 
+#[test]
+fn what_ends_during_a_reading_does_not_hide_another_entry_with_the_same_id() {
+    let mut node = Node::new(settings(Mode::Notrack));
+    let [ended, living] = [1, 2].map(|n| Flow {
+        id: Some(7),
+        ..flow(n)
+    });
+    node.kernel.clear();
+    node.engine.handle_command(
+        node.now,
+        ClientId(1),
+        Command::ResyncFromKernel(Scope::Flows),
+    );
+    node.messages();
+    node.event(EventKind::Destroy, 0, &ended);
+    show(&mut node, &[ended, living]);
+    assert_eq!(node.internal(), 1, "the one that has not ended");
+    read(&mut node, &[living]);
+    assert_eq!(node.internal(), 1);
+}
+
 fn injecting() -> Node {
     let mut settings = settings(common::FTFW);
     settings.external = ExternalMode::Inject;

@@ -27,6 +27,9 @@ pub(crate) mod errno {
 /// Helpers whose modules are loaded where all are.
 pub const HELPERS: [&[u8]; 3] = [b"ftp", b"sip", b"tftp"];
 
+/// So many entries made one after the other have the same id.
+const ENTRIES_OF_AN_ID: u32 = 4;
+
 /// The longest that an expectation of these helpers lives.
 const EXPECTATION_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -216,7 +219,8 @@ impl SimKernel {
 
     pub(crate) fn insert(&mut self, now: Instant, mut flow: Flow, cause: u32) {
         let key = flow.key();
-        flow.id = Some(self.next_id);
+        // As the kernel's, which are 32-bit hashes, ids are not unique.
+        flow.id = Some(self.next_id / ENTRIES_OF_AN_ID);
         self.next_id = self.next_id.wrapping_add(1);
         let timeout = Duration::from_secs(flow.timeout_s.unwrap_or(0).into());
         let expires = now + timeout;

@@ -182,7 +182,7 @@ impl Engine {
     }
 
     fn flow_ended(&mut self, origin: Origin, flow: &Flow) {
-        self.dump.ended(flow.id);
+        self.dump.ended(flow);
         let Some(id) = self.internal.flows.find(&flow.key()) else {
             return;
         };
@@ -213,7 +213,7 @@ impl Engine {
     /// What the peer told was taken out of the kernel. A reading may have shown it before, and its key been
     /// forgotten meanwhile.
     fn injected_ended(&mut self, flow: &Flow) {
-        self.dump.ended(flow.id);
+        self.dump.ended(flow);
         let Some(id) = self.internal.flows.find(&flow.key()) else {
             return;
         };

@@ -119,7 +119,7 @@ impl Engine {
     }
 
     fn read_flow(&mut self, job: Job, flow: &mut Flow) {
-        if !self.settings.filter.accepts(flow) || self.dump.has_ended(flow.id) {
+        if !self.settings.filter.accepts(flow) || self.dump.has_ended(flow) {
             return;
         }
         strip(flow);

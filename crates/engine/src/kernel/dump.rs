@@ -1,14 +1,18 @@
 //! Readings of the own kernel's tables, one after the other.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
 use std::time::{Duration, Instant};
 
 use ctnetlink::request::{self, DumpFilter};
+use flow::Flow;
+use foldhash::fast::FixedState;
+use hashbrown::HashSet;
 
 use crate::api::ClientId;
 use crate::fault::{Fault, is_planted};
 
-/// Ids of entries that ended during a reading; beyond so many another reading follows.
+/// Entries that ended during a reading; beyond so many another reading follows.
 const ENDED_MAX: usize = 1 << 20;
 
 /// Why a table is read.
@@ -77,7 +81,9 @@ pub(crate) struct Dump {
     seq: u32,
     /// Marks the entries that this reading has seen.
     pub(crate) epoch: u16,
-    ended: HashSet<u32>,
+    /// Hashes of the entries that ended meanwhile: key and id together, because the kernel's ids are 32-bit
+    /// hashes, of which two living entries may have the same, and a key may be used again at once.
+    ended: HashSet<u64, FixedState>,
     /// Too much ended during a reading to remember it.
     pub(crate) incomplete: bool,
     pub(crate) changed: u64,
@@ -87,14 +93,14 @@ pub(crate) struct Dump {
 }
 
 impl Dump {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self {
             waiting: VecDeque::new(),
             current: None,
             bytes: Vec::new(),
             seq: 0,
             epoch: 0,
-            ended: HashSet::new(),
+            ended: HashSet::with_hasher(FixedState::with_seed(seed)),
             incomplete: false,
             changed: 0,
             gone: 0,
@@ -167,24 +173,32 @@ impl Dump {
     }
 
     /// An entry has ended: parts that were made before must not bring it back.
-    pub(crate) fn ended(&mut self, id: Option<u32>) {
+    pub(crate) fn ended(&mut self, flow: &Flow) {
         if self.reading().is_none() {
             return;
         }
         if self.ended.len() >= ENDED_MAX {
             self.incomplete = true;
-        } else if let Some(id) = id {
-            self.ended.insert(id);
+        } else if flow.id.is_some() {
+            self.ended.insert(self.hash(flow));
         }
     }
 
-    pub(crate) fn has_ended(&self, id: Option<u32>) -> bool {
-        id.is_some_and(|id| self.ended.contains(&id))
+    pub(crate) fn has_ended(&self, flow: &Flow) -> bool {
+        !self.ended.is_empty() && self.ended.contains(&self.hash(flow))
+    }
+
+    fn hash(&self, flow: &Flow) -> u64 {
+        self.ended.hasher().hash_one((flow.key(), flow.id))
+    }
+
+    fn forget_ended(&mut self) {
+        self.ended = HashSet::with_hasher(self.ended.hasher().clone());
     }
 
     /// All parts have arrived.
     pub(crate) fn parts_done(&mut self) {
-        self.ended = HashSet::new();
+        self.forget_ended();
         if let Some((_, stage)) = &mut self.current {
             *stage = Stage::Sweep(0);
         }
@@ -192,7 +206,7 @@ impl Dump {
 
     /// Asks for the same table again: answers were lost.
     pub(crate) fn restart(&mut self) {
-        self.ended = HashSet::new();
+        self.forget_ended();
         if let Some((_, stage)) = &mut self.current {
             *stage = Stage::Ask;
         }
