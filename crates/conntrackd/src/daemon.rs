@@ -23,6 +23,7 @@ use crate::log::{Console, Facility, FlowLog, Level, Log, LogFile, OpenError, Sys
 use crate::native::Native;
 use crate::pace::Pace;
 use crate::recording::Wish;
+use crate::rest::Rest;
 use crate::server::ControlSocket;
 use crate::{
     check, detach, interfaces, keepalived, load, metrics, recording, sandbox, scheduler, server,
@@ -165,7 +166,7 @@ fn serve(
         return Err(StartError::Obstacle(text.to_owned()));
     }
     let lock = LockFile::acquire(&general.lock_file, general.unix_path.as_deref())?;
-    scheduler::apply(general.scheduler);
+    let is_realtime = scheduler::apply(general.scheduler);
     if config.origin.source == config::Source::Builtin {
         tracing::info!(
             "no configuration at {}: built-in defaults, FT-FW on loopback only; to pair two nodes \
@@ -193,10 +194,11 @@ fn serve(
         })
         .transpose()?;
     let (socket, listener) = control.unzip();
-    let driver = {
+    let mut driver = {
         let _entered = runtime.enter();
         open(config, flow_log, wishes, pace)?
     };
+    driver.rest = is_realtime.then(|| Rest::new(Instant::now()));
     // Everything that takes more rights is open; nobody has been heard yet.
     if let Some(fifo) = &config.general.keepalived_fifo {
         keepalived::prepare(fifo);

@@ -20,6 +20,7 @@ use crate::link::{DatagramLink, Endpoint, StreamLink, Traffic};
 use crate::log::FlowLog;
 use crate::native::Native;
 use crate::pace::Pace;
+use crate::rest::Rest;
 
 /// Outputs carried out before everything else gets a turn: about a millisecond of work.
 const FLUSH_BUDGET: usize = 16;
@@ -92,6 +93,8 @@ pub(crate) struct Driver {
     pub(crate) configured_buffer_len: u64,
     /// Where ended connections are written (statistics mode).
     pub(crate) flow_log: Option<FlowLog>,
+    /// Rests during long work, where the daemon is of a real-time class.
+    pub(crate) rest: Option<Rest>,
     clients: HashMap<ClientId, oneshot::Sender<Outcome>>,
     next_client: u64,
     armed: Cell<Option<Instant>>,
@@ -124,6 +127,7 @@ impl Driver {
             started: now,
             configured_buffer_len: 0,
             flow_log: None,
+            rest: None,
             clients: HashMap::new(),
             next_client: 0,
             armed: Cell::new(None),
@@ -314,6 +318,14 @@ impl Driver {
             self.signals.output.notify_one();
         }
         self.wake_timer();
+        self.take_rest();
+    }
+
+    /// Between two pieces of long work.
+    pub(crate) fn take_rest(&mut self) {
+        if let Some(rest) = &mut self.rest {
+            rest.take();
+        }
     }
 
     /// Returns whether nothing is left to do.

@@ -27,6 +27,7 @@ mod progress;
 mod recording;
 mod rehearse;
 mod report;
+mod rest;
 mod sandbox;
 mod scheduler;
 mod server;

@@ -8,10 +8,11 @@ use thread_priority::{
 
 /// Puts this thread, which does all the work, into the class that the configuration names.
 ///
-/// Without the right to do so the daemon goes on in the class it was started in.
-pub(crate) fn apply(scheduler: Scheduler) {
+/// Without the right to do so the daemon goes on in the class it was started in. Returns whether it is a real-time
+/// one now.
+pub(crate) fn apply(scheduler: Scheduler) -> bool {
     let (policy, priority) = match scheduler {
-        Scheduler::System => return,
+        Scheduler::System => return false,
         Scheduler::RoundRobin { priority } => (RealtimeThreadSchedulePolicy::RoundRobin, priority),
         Scheduler::Fifo { priority } => (RealtimeThreadSchedulePolicy::Fifo, priority),
     };
@@ -25,9 +26,10 @@ pub(crate) fn apply(scheduler: Scheduler) {
             )
             .map_err(|error| format!("{error:?}"))
         });
-    if let Err(reason) = outcome {
+    if let Err(reason) = &outcome {
         tracing::warn!(
             "scheduler configuration failed: {reason}. Continuing with system default scheduler."
         );
     }
+    outcome.is_ok()
 }

@@ -187,14 +187,14 @@ async fn client(shared: &Shared, stream: UnixStream, place: &Place) -> io::Resul
                 text.clear();
                 cursor = report::dump(&shared.borrow(), dump, from, &mut text);
                 write(&mut stream, &text).await?;
-                yield_now().await;
+                give_way(shared).await;
             }
         }
         Answer::Talkers(side) => {
             let (mut talkers, mut cursor) = (Talkers::default(), Some(0));
             while let Some(from) = cursor {
                 cursor = report::talkers(&shared.borrow(), side, from, &mut talkers);
-                yield_now().await;
+                give_way(shared).await;
             }
             write(&mut stream, &json::line(&talkers.report())).await?;
         }
@@ -206,7 +206,7 @@ async fn client(shared: &Shared, stream: UnixStream, place: &Place) -> io::Resul
                     bytes.clear();
                     cursor = report::export(&shared.borrow(), table, from, &mut bytes);
                     write(&mut stream, &bytes).await?;
-                    yield_now().await;
+                    give_way(shared).await;
                 }
             }
         }
@@ -219,6 +219,12 @@ async fn client(shared: &Shared, stream: UnixStream, place: &Place) -> io::Resul
         }
     }
     stream.stream.shutdown().await
+}
+
+/// Lets everything else have a turn between two pieces of an answer.
+async fn give_way(shared: &Shared) {
+    shared.borrow_mut().take_rest();
+    yield_now().await;
 }
 
 /// Carries out a change of roles and tells how it has ended.
