@@ -133,12 +133,31 @@ fn with_the_sandbox_off_the_same_file_can_be_written() {
     daemon.stop().unwrap();
 }
 
-/// A line of the process's status.
+/// A line of the status of the daemon's threads, which is the same for all of them.
 fn status(daemon: &Daemon, name: &str) -> String {
-    let pid = daemon.pid().unwrap();
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(name));
-    line.unwrap().trim_start_matches(':').trim().to_owned()
+    let of_thread = |path: PathBuf| {
+        let status = std::fs::read_to_string(path.join("status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap().trim_start_matches(':').trim().to_owned()
+    };
+    let mut lines: Vec<_> = threads(daemon).into_iter().map(of_thread).collect();
+    lines.dedup();
+    assert_eq!(lines.len(), 1, "{name}: {lines:?}");
+    lines.remove(0)
+}
+
+/// What the kernel tells of each of the daemon's threads.
+fn threads(daemon: &Daemon) -> Vec<PathBuf> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.pid().unwrap())).unwrap();
+    tasks.map(|task| task.unwrap().path()).collect()
+}
+
+/// The scheduling policy of a thread.
+fn policy(thread: &Path) -> String {
+    let stat = std::fs::read_to_string(thread.join("stat")).unwrap();
+    // The 41st field; the second is a name in parentheses.
+    let (_, rest) = stat.rsplit_once(") ").unwrap();
+    rest.split(' ').nth(38).unwrap().to_owned()
 }
 
 #[test]
@@ -156,6 +175,10 @@ fn only_the_right_to_change_the_network_is_kept() {
     }
     assert_eq!(status(&daemon, "NoNewPrivs"), "1");
     assert_eq!(status(&daemon, "Seccomp"), "2");
+    // That goes for the thread that fetches tables too, which is none of a real-time class.
+    let mut policies: Vec<_> = threads(&daemon).iter().map(|t| policy(t)).collect();
+    policies.sort();
+    assert!(policies.len() == 2 && policies[0] == "0", "{policies:?}");
     daemon.stop().unwrap();
 }
 

@@ -22,6 +22,7 @@ use crate::lock::{LockError, LockFile};
 use crate::log::{Console, Facility, FlowLog, Level, Log, LogFile, OpenError, Syslog, complain};
 use crate::native::Native;
 use crate::pace::Pace;
+use crate::reader::Reader;
 use crate::recording::Wish;
 use crate::rest::Rest;
 use crate::server::ControlSocket;
@@ -204,9 +205,12 @@ fn serve(
         keepalived::prepare(fifo);
     }
     sandbox::confine(config);
+    // With the rights of this thread, and under the same filter of calls.
+    let reader = Reader::start(driver.requests.dump(), is_realtime).map_err(StartError::Runtime)?;
+    sandbox::filter_calls(config);
     let outcome = local.block_on(
         &runtime,
-        live(driver, listener, config, path, log, wishes.detached),
+        live(driver, reader, listener, config, path, log, wishes.detached),
     );
     // Scripts take the absence of both for the end; clients that wait for it are let go last.
     drop(socket);
@@ -342,6 +346,7 @@ fn open_events(config: &Config) -> io::Result<Option<Events>> {
 /// Everything that runs, until a signal or a client ends it.
 async fn live(
     driver: Driver,
+    reader: Reader,
     listener: Option<std::os::unix::net::UnixListener>,
     config: &Config,
     path: &Path,
@@ -361,7 +366,6 @@ async fn live(
         tasks::events(Rc::clone(&shared), limit),
     ));
     for socket in [
-        KernelSocket::Dump,
         KernelSocket::Query,
         KernelSocket::Commit,
         KernelSocket::Inject,
@@ -370,6 +374,8 @@ async fn live(
         let replies = tasks::replies(Rc::clone(&shared), socket);
         tokio::task::spawn_local(fatal(Rc::clone(&shared), replies));
     }
+    let tables = tasks::tables(Rc::clone(&shared), reader);
+    tokio::task::spawn_local(fatal(Rc::clone(&shared), tables));
     let native = tasks::native(Rc::clone(&shared));
     tokio::task::spawn_local(fatal(Rc::clone(&shared), native));
     tokio::task::spawn_local(tasks::output(Rc::clone(&shared)));

@@ -248,6 +248,19 @@ impl Driver {
         Ok(dry)
     }
 
+    /// Takes a part of a table that was read.
+    pub(crate) fn take_part(&mut self, received: Received, part: &[u8]) {
+        let (now, socket) = (Instant::now(), KernelSocket::Dump);
+        match received {
+            Received::Data(len) => {
+                let bytes = part.get(..len).unwrap_or_default();
+                self.engine.handle_kernel_reply(now, socket, bytes);
+            }
+            Received::Overrun => self.engine.handle_kernel_overrun(now, socket),
+            Received::WouldBlock => {}
+        }
+    }
+
     fn take_replies(&mut self, socket: KernelSocket, limit: usize) -> io::Result<bool> {
         let now = Instant::now();
         for _ in 0..limit {

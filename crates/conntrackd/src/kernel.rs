@@ -1,6 +1,7 @@
 //! The kernel sockets of the daemon.
 
 use std::io;
+use std::sync::Arc;
 
 use ctnetlink::socket::{EventSocket, RequestSocket};
 use engine::{KernelSocket, Origins};
@@ -64,7 +65,7 @@ impl Events {
 /// One socket for each kind of request, so that answers and origins do not mix.
 #[derive(Debug)]
 pub(crate) struct Requests {
-    dump: RequestSocket,
+    dump: Arc<RequestSocket>,
     query: RequestSocket,
     commit: RequestSocket,
     inject: RequestSocket,
@@ -78,7 +79,7 @@ impl Requests {
     /// No `CAP_NET_ADMIN`, or no ctnetlink in the kernel.
     pub(crate) fn open() -> io::Result<Self> {
         Ok(Self {
-            dump: RequestSocket::open()?,
+            dump: Arc::new(RequestSocket::open()?),
             query: RequestSocket::open()?,
             commit: RequestSocket::open()?,
             inject: RequestSocket::open()?,
@@ -95,6 +96,11 @@ impl Requests {
             KernelSocket::Inject => &self.inject,
             KernelSocket::Flush => &self.flush,
         }
+    }
+
+    /// The socket that tables are read from, for whoever reads them.
+    pub(crate) fn dump(&self) -> Arc<RequestSocket> {
+        Arc::clone(&self.dump)
     }
 
     /// What tells our own changes from those of others.

@@ -24,6 +24,7 @@ mod metrics;
 mod native;
 mod pace;
 mod progress;
+mod reader;
 mod recording;
 mod rehearse;
 mod report;

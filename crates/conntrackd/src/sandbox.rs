@@ -15,14 +15,13 @@ use config::Config;
 /// Set to `off` it leaves only the capabilities limited; for configurations that have no option for it.
 const SWITCH: &str = "CONNTRACKD_SANDBOX";
 
-/// Confines this process for good. What cannot be had is told and gone without: an old kernel is no reason
-/// not to replicate.
+/// Confines this thread for good, and all that it starts from now on. What cannot be had is told and gone without: an old
+/// kernel is no reason not to replicate.
 pub(crate) fn confine(config: &Config) {
     if let Err(error) = rights::limit(config) {
         tracing::warn!("capabilities cannot be given up: {error}");
     }
-    let off = std::env::var_os(SWITCH).is_some_and(|value| value == OsStr::new("off"));
-    if off || !config.general.sandbox {
+    if is_off(config) {
         tracing::warn!("sandbox is off: files and system calls are not restricted");
         return;
     }
@@ -31,7 +30,19 @@ pub(crate) fn confine(config: &Config) {
         Ok(false) => tracing::warn!("this kernel has no Landlock: writing files is not restricted"),
         Err(error) => tracing::warn!("writing files cannot be restricted: {error}"),
     }
+}
+
+/// Filters the system calls of all threads for good; no more can be started then.
+pub(crate) fn filter_calls(config: &Config) {
+    if is_off(config) {
+        return;
+    }
     if let Err(error) = calls::filter() {
         tracing::warn!("system calls cannot be filtered: {error}");
     }
+}
+
+fn is_off(config: &Config) -> bool {
+    let off = std::env::var_os(SWITCH).is_some_and(|value| value == OsStr::new("off"));
+    off || !config.general.sandbox
 }

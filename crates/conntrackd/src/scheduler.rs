@@ -2,11 +2,12 @@
 
 use config::Scheduler;
 use thread_priority::{
-    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
+    NormalThreadSchedulePolicy, RealtimeThreadSchedulePolicy, ThreadPriority,
+    ThreadPriorityOsValue, ThreadPriorityValue, ThreadSchedulePolicy,
     set_thread_priority_and_policy, thread_native_id,
 };
 
-/// Puts this thread, which does all the work, into the class that the configuration names.
+/// Puts this thread, which does nearly all the work, into the class that the configuration names.
 ///
 /// Without the right to do so the daemon goes on in the class it was started in. Returns whether it is a real-time
 /// one now.
@@ -32,4 +33,13 @@ pub(crate) fn apply(scheduler: Scheduler) -> bool {
         );
     }
     outcome.is_ok()
+}
+
+/// Puts this thread into the usual class: what it does can wait.
+pub(crate) fn leave_realtime() {
+    let usual = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other);
+    let priority = ThreadPriority::Os(ThreadPriorityOsValue::default());
+    if let Err(error) = set_thread_priority_and_policy(thread_native_id(), priority, usual) {
+        tracing::warn!("a thread cannot leave the real-time scheduling class: {error:?}");
+    }
 }

@@ -1,8 +1,10 @@
-//! The tasks of the daemon, all on one thread, around one [`Driver`].
+//! The tasks of the daemon, all on one thread, around one [`Driver`]. Only the kernel's tables are fetched by another one
+//! ([`crate::reader`]).
 //!
 //! ```text
 //!   kernel events ──► events ─┐                        ┌─► links (send, never waits)
 //!   kernel answers ─► replies ┤                        ├─► kernel (batches of requests)
+//!   kernel tables ──► tables ─┤                        │
 //!   peers ──► receive, native ┼─► Driver ─► Engine ─► flush ─► clients (end of a command)
 //!   clients ────────► control ┤                        └─► log
 //!   clock ──────────► timer ──┤
@@ -27,8 +29,9 @@ use tokio::task::yield_now;
 
 use crate::driver::{Driver, Open, Shared};
 use crate::interfaces::{self, Interface, Watch};
+use crate::reader::Reader;
 
-/// Answers read in one turn; a dump's datagram holds about a hundred entries.
+/// Answers read, or parts of a table taken, in one turn; a part holds about a hundred entries.
 const REPLIES_PER_TURN: usize = 4;
 
 /// Longest datagram of a peer.
@@ -77,12 +80,33 @@ pub(crate) async fn replies(shared: Shared, socket: KernelSocket) -> io::Result<
     let fd = readable(shared.borrow().requests.socket(socket).as_fd())?;
     loop {
         let mut guard = fd.readable().await?;
-        // What cannot be passed on yet is left in the kernel, which waits with the rest of a dump.
-        if shared.borrow().engine.is_congested() && socket == KernelSocket::Dump {
-            shared.borrow_mut().flush();
-        } else if shared.borrow_mut().read_replies(socket, REPLIES_PER_TURN)? {
+        if shared.borrow_mut().read_replies(socket, REPLIES_PER_TURN)? {
             guard.clear_ready();
         }
+        yield_now().await;
+    }
+}
+
+/// Takes what has been read of the kernel's tables.
+pub(crate) async fn tables(shared: Shared, mut reader: Reader) -> io::Result<()> {
+    loop {
+        let mut part = Some(reader.next().await);
+        // What cannot be passed on yet is left in the kernel, which waits with the rest of a dump.
+        while shared.borrow().engine.is_congested() {
+            shared.borrow_mut().flush();
+            yield_now().await;
+        }
+        let mut left = REPLIES_PER_TURN;
+        while let Some(read) = part.take() {
+            let (received, room) = read?;
+            shared.borrow_mut().take_part(received, &room);
+            reader.give_back(room);
+            left -= 1;
+            if left > 0 {
+                part = reader.try_next();
+            }
+        }
+        shared.borrow_mut().flush();
         yield_now().await;
     }
 }
