@@ -295,6 +295,16 @@ impl<T: Object> Cache<T> {
         Ok(id)
     }
 
+    /// So many are about to be added. Where next to none are there, room is made for all of them at once: to grow later
+    /// means to move everything, which takes longer than events should wait.
+    pub(crate) fn expect(&mut self, count: usize) {
+        let count = count.min(self.limit);
+        if self.slots.len() < count / 16 {
+            self.slots.reserve(count);
+            self.index.reserve(count, |place| Place::spread(place.hash));
+        }
+    }
+
     /// Puts a fresh entry in the place of the one with the same key.
     pub(crate) fn replace(&mut self, id: u32, value: &T::Value, now_s: u32) {
         let Some(slot) = self.slots.get_mut(id as usize) else {
@@ -494,6 +504,22 @@ mod tests {
             1 => Just(Step::Clear),
         ];
         proptest::collection::vec(step, 0..200)
+    }
+
+    #[test]
+    fn room_for_what_is_to_come_is_made_at_once_and_no_more_than_the_limit_allows() {
+        let mut cache: Cache<PackedFlow> = Cache::new(100, 1);
+        cache.expect(5000);
+        let room = cache.index.capacity();
+        assert!((100..400).contains(&room), "{room}");
+        for n in 0..100 {
+            cache.insert(&entry(n, 0), 0).unwrap();
+        }
+        assert_eq!(cache.index.capacity(), room);
+        // What is there already may be what is to come.
+        cache.expect(5000);
+        assert_eq!(cache.index.capacity(), room);
+        assert!(cache.is_consistent());
     }
 
     proptest! {

@@ -3,7 +3,9 @@
 use std::time::Instant;
 
 use super::Engine;
-use crate::api::{Caches, ClientId, Command, ExternalMode, Mode, Outcome, PeerSet, Scope};
+use crate::api::{
+    Caches, ClientId, Command, ExternalMode, InternalMode, Mode, Outcome, PeerSet, Scope,
+};
 use crate::external::Owner;
 use crate::fault::{Fault, is_planted};
 use crate::kernel::commit::Commit;
@@ -161,6 +163,11 @@ impl Engine {
         });
         if self.settings.external == ExternalMode::Inject {
             return false;
+        }
+        if self.settings.internal == InternalMode::Cache {
+            let taken = self.externals.iter().filter(|external| external.is_taken());
+            let entries: u64 = taken.map(|e| e.flows.stats().active).sum();
+            self.internal.flows.expect(entries as usize);
         }
         self.commit = Some(Commit::new(client, scope, self.rules(), self.now));
         true
