@@ -225,6 +225,22 @@ impl Replay {
         );
     }
 
+    /// Waits until a node that polls has just read its table: until the next time is as long as can be.
+    #[track_caller]
+    pub(crate) fn polled(&self, node: Node) {
+        let updates = || {
+            let page = self.bench.run(node, "conntrackd -s cache").stdout;
+            let line = page.lines().find(|line| line.contains("update OK"));
+            line.map(str::to_owned)
+        };
+        let before = updates();
+        assert!(
+            netlab::process::wait_until(LIMIT, || updates() != before),
+            "{}: {node:?} does not poll",
+            self.name
+        );
+    }
+
     #[track_caller]
     fn replay(&self, step: &Step) {
         let deadline = Instant::now() + LIMIT;
