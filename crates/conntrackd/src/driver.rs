@@ -190,9 +190,16 @@ impl Driver {
 
     /// When the timer task has to look again; remembers it, so that it is woken only for earlier ones.
     pub(crate) fn arm(&mut self) -> Option<Instant> {
-        let next = self.next_timeout();
+        let next = self.timeout_to_wait_for();
         self.armed.set(next);
         next
+    }
+
+    /// While things are let come together, the timeouts are looked at after each pause: a timer of the runtime costs it
+    /// a turn of its own every time that it is set to something sooner.
+    fn timeout_to_wait_for(&mut self) -> Option<Instant> {
+        let next = self.next_timeout()?;
+        (!self.pace.is_busy() || next <= Instant::now()).then_some(next)
     }
 
     fn next_timeout(&mut self) -> Option<Instant> {
@@ -416,8 +423,9 @@ impl Driver {
         false
     }
 
-    fn wake_timer(&mut self) {
-        if let Some(next) = self.next_timeout()
+    /// Wakes the timer task where it waits for something later, or for nothing.
+    pub(crate) fn wake_timer(&mut self) {
+        if let Some(next) = self.timeout_to_wait_for()
             && self.armed.get().is_none_or(|armed| next < armed)
         {
             self.signals.timer.notify_one();

@@ -126,8 +126,13 @@ impl Pace {
 
     /// What the runtime does each time before it waits with nothing left to do.
     pub(crate) fn before_waiting(&self) {
-        if let Some(pause) = self.with(|state| state.next_pause(Instant::now())) {
+        let now = Instant::now();
+        let (was_busy, pause) = self.with(|state| (state.pause.is_some(), state.next_pause(now)));
+        if let Some(pause) = pause {
             std::thread::sleep(pause);
+        }
+        // After the last pause too: who relied on the next one has to wait for a sign again.
+        if was_busy || pause.is_some() {
             self.look.notify_one();
         }
     }

@@ -114,11 +114,12 @@ pub(crate) async fn tables(shared: Shared, mut reader: Reader) -> io::Result<()>
     }
 }
 
-/// Lets the runtime look for what has come after a pause.
+/// Lets the runtime look for what has come after a pause, and for what has become due in it.
 pub(crate) async fn look(shared: Shared) {
     let pace = Arc::clone(&shared.borrow().pace);
     loop {
         pace.look.notified().await;
+        shared.borrow_mut().wake_timer();
     }
 }
 

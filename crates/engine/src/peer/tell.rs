@@ -42,7 +42,7 @@ const WALK_AHEAD: usize = 64;
 const WALK_STEP: usize = 1024;
 
 /// Acknowledgements are no closer together than this ...
-const ACK_PAUSE: Duration = Duration::from_millis(5);
+const ACK_PAUSE: Duration = Duration::from_millis(20);
 
 /// ... and come so long after what they are for: what has been heard is passed on first.
 const ACK_DELAY: Duration = Duration::from_millis(1);
