@@ -60,6 +60,8 @@ struct End {
     at: Instant,
     /// No event told of it.
     deaf: bool,
+    /// Who ended it.
+    cause: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -165,6 +167,13 @@ impl SimKernel {
     #[must_use]
     pub fn ended_since(&self, key: &Key, since: Instant) -> bool {
         self.ends_since(since).any(|end| end.key == *key)
+    }
+
+    /// Whether an entry with this key has ended since without anybody having deleted it.
+    #[must_use]
+    pub fn ran_out_since(&self, key: &Key, since: Instant) -> bool {
+        self.ends_since(since)
+            .any(|end| end.key == *key && end.cause == PACKETS)
     }
 
     fn ends_since(&self, since: Instant) -> impl Iterator<Item = &End> {
@@ -298,6 +307,7 @@ impl SimKernel {
             key: *key,
             at: now,
             deaf: entry.deaf,
+            cause,
         });
         if !entry.deaf {
             self.tell_flow(EventKind::Destroy, &last, cause);

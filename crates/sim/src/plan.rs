@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use engine::Settings;
 use engine::api::{ExpectationSync, ExternalMode, InternalMode, LinkSettings, Mode};
-use flow::FlowFilter;
+use flow::{Action, FlowFilter};
 
 use crate::Rng;
 
@@ -136,6 +136,15 @@ impl Plan {
     }
 }
 
+/// A filter that no entry is caught in. Where one is set, a purge reads the table before it deletes.
+fn passes_all() -> FlowFilter {
+    const EXPERIMENTS: u8 = 253;
+    FlowFilter {
+        protocols: Some((Action::Ignore, vec![EXPERIMENTS])),
+        ..FlowFilter::default()
+    }
+}
+
 fn settings(rng: &mut Rng, mode: ModeName, sizes: [usize; 2]) -> Settings {
     let links = if rng.chance(250) { 2 } else { 1 };
     let payload_len = *rng.pick(&[1472, 1472, 500]);
@@ -182,7 +191,11 @@ fn settings(rng: &mut Rng, mode: ModeName, sizes: [usize; 2]) -> Settings {
         },
         cache_limit: 100_000,
         policy: engine::api::PolicySettings::default(),
-        filter: FlowFilter::default(),
+        filter: if rng.chance(300) {
+            passes_all()
+        } else {
+            FlowFilter::default()
+        },
         overrun_resync: Some(Duration::from_secs(rng.between(1, 5))),
         poll: None,
     }

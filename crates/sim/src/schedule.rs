@@ -88,7 +88,7 @@ impl Schedule {
             }
             schedule.trouble(rng, plan, When::Step(step));
         }
-        schedule.roles(rng);
+        schedule.roles(rng, plan.settings.purge_timeout);
         schedule
     }
 
@@ -171,7 +171,7 @@ impl Schedule {
     }
 
     /// Role commands in any order and repetition, some of them before the one before has done its work.
-    fn roles(&mut self, rng: &mut Rng) {
+    fn roles(&mut self, rng: &mut Rng, purge: Duration) {
         for _ in 0..rng.between(1, 6) {
             let role = *rng.pick(&[Role::Primary, Role::Backup, Role::Fault]);
             self.acts.push((
@@ -179,10 +179,12 @@ impl Schedule {
                 Act::Command(B, Command::Become(role, RoleCause::Role)),
             ));
             if rng.chance(500) {
-                let pause = match rng.below(3) {
+                let pause = match rng.below(4) {
                     0 => rng.millis(0, 5),
                     1 => rng.millis(5, 1000),
-                    _ => rng.millis(1000, 8000),
+                    2 => rng.millis(1000, 8000),
+                    // The next one comes in the moment of the purge.
+                    _ => purge + rng.millis(0, 5),
                 };
                 self.acts.push((When::Roles, Act::Pause(pause)));
             }

@@ -47,24 +47,31 @@ impl Run<'_> {
         self.world.nodes[B].snapshot().kernel.flushes
     }
 
-    /// Gives the commands. Returns whether a purge that came due on the way has emptied the kernel.
+    /// Gives the commands. Returns whether a purge on the way has emptied the kernel for good: who asked its
+    /// peer for everything when the purge was scheduled puts it back when it takes over. In ALARM nobody is
+    /// asked, and everything comes in its own time.
     fn give(&mut self, acts: &[(When, Act)]) -> bool {
-        let mut purge_at: Option<Instant> = None;
-        let mut purged = false;
+        let answers = !matches!(self.plan.settings.mode, Mode::Alarm { .. });
+        let mut purge: Option<(Instant, Role)> = None;
+        let mut purged = None;
         for (_, act) in acts {
             let now = self.world.now();
-            purged |= purge_at.take_if(|at| *at <= now).is_some();
+            let due = purge.take_if(|(at, _)| *at <= now);
+            purged = due.map(|(_, role)| role).or(purged);
             match act {
-                Act::Command(_, Command::Become(Role::Primary, _)) => purge_at = None,
-                Act::Command(_, Command::Become(..)) => {
-                    purge_at.get_or_insert(now + self.plan.settings.purge_timeout);
+                Act::Command(_, Command::Become(Role::Primary, _)) => {
+                    purge = None;
+                    purged.take_if(|role| answers && *role == Role::Backup);
+                }
+                Act::Command(_, Command::Become(role, _)) => {
+                    purge.get_or_insert((now + self.plan.settings.purge_timeout, *role));
                 }
                 _ => {}
             }
             self.carry_out(*act);
         }
         let now = self.world.now();
-        purged || purge_at.is_some_and(|at| at <= now)
+        purged.is_some() || purge.is_some_and(|(at, _)| at <= now)
     }
 
     fn ask_state(&mut self, last: Role) {
