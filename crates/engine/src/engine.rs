@@ -4,6 +4,7 @@ mod command;
 mod events;
 mod lookup;
 mod output;
+mod owner;
 mod peers;
 pub(crate) mod reading;
 mod recover;
@@ -45,6 +46,7 @@ use crate::snapshot::{BypassStats, KernelStats};
 use crate::wheel::Wheel;
 use crate::work::Commits;
 use output::Action;
+use owner::Adoption;
 use recover::Recovery;
 
 pub use report::{Dumped, Side};
@@ -82,6 +84,8 @@ pub struct Engine {
     takeover_from: Option<PeerSet>,
     /// When the kernel is to be asked for what a hot standby has taken over.
     adopt_at: Option<Instant>,
+    /// What a hot standby has taken over and does not own yet.
+    adoption: Option<Adoption>,
     /// Another commit follows the one that runs.
     commits_again: bool,
     /// The term in which this node was promoted.
@@ -159,6 +163,7 @@ impl Engine {
             standby: None,
             takeover_from: None,
             adopt_at: None,
+            adoption: None,
             commits_again: false,
             own_term: 0,
             flush: Flush::new(),

@@ -11,6 +11,9 @@ use crate::packed::PackedFlow;
 use crate::peer::mirror::Mirror;
 use crate::wheel::Wheel;
 
+/// So long after a takeover is known what its former owner no longer has stays, until the new owner tells it.
+pub(crate) const HELD: Duration = Duration::from_secs(10);
+
 /// Whose entries those of an external cache are by now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
@@ -31,6 +34,10 @@ pub(crate) struct External {
     pub(crate) flow_handles: Mirror,
     pub(crate) expectation_handles: Mirror,
     pub(crate) owner: Owner,
+    /// Until then connections that their origin has no more stay, without a handle: somebody else is about to tell them.
+    pub(crate) held_until: Option<Instant>,
+    /// Positions of connections that stay so, since somebody has last looked.
+    pub(crate) released: Vec<u32>,
     expiry: Option<Expiry>,
 }
 
@@ -57,6 +64,8 @@ impl External {
             flow_handles: Mirror::default(),
             expectation_handles: Mirror::default(),
             owner: Owner::Origin,
+            held_until: None,
+            released: Vec::new(),
             expiry: expire_after.map(|after| Expiry {
                 after,
                 flows: Wheel::new(now, after),
@@ -98,6 +107,23 @@ impl External {
     /// Whether what it told is still its own.
     pub(crate) fn is_its_own(&self) -> bool {
         self.owner == Owner::Origin
+    }
+
+    /// What this origin no longer has is about to be told by another one, and stays until then.
+    pub(crate) fn hold(&mut self, now: Instant) {
+        // It matters where the kernel follows.
+        if self.flows.journal.is_some() && self.owner != Owner::Another {
+            self.held_until = Some(now + HELD);
+        }
+    }
+
+    /// The origin has the connection under this handle no more.
+    pub(crate) fn flow_gone(&mut self, handle: u32, now: Instant) {
+        if self.held_until.is_some_and(|until| now < until) {
+            self.released.extend(self.flow_handles.release(handle));
+        } else {
+            self.flow_handles.vacate(&mut self.flows, handle);
+        }
     }
 
     /// Empties both caches.

@@ -4,8 +4,9 @@
 //! is the driver's business; here it is bytes, and room for bytes.
 //!
 //! `tell` is the stream to the peer, `prove` what makes sure that it was understood, `hear` the stream from it;
-//! `mirror` says which of its entries is meant.
+//! `check` is its comparison with what is here, `mirror` says which of its entries is meant.
 
+mod check;
 mod hear;
 mod known;
 pub(crate) mod mirror;
@@ -79,7 +80,11 @@ impl Peer {
             name: settings.name.clone(),
             own_name: own_name.to_owned(),
             teller: Teller::new(epoch),
-            hearer: Hearer::new(Guard::new(settings.policy.clone()), handle_max),
+            hearer: Hearer::new(
+                &settings.name,
+                Guard::new(settings.policy.clone()),
+                handle_max,
+            ),
             is_open: false,
             has_asked: false,
             role: Role::Unknown,
@@ -176,6 +181,16 @@ impl Peer {
     pub(crate) fn give_back(&mut self, external: &External, now: Instant) {
         self.teller.give_back(external);
         self.hearer.keep_orphans_until = Some(now + RETURN_PATIENCE);
+    }
+
+    /// Has entries that were held for somebody else taken out, from then on.
+    pub(crate) fn drop_held_at(&mut self, at: Instant) {
+        self.hearer.drop_orphans_at(at);
+    }
+
+    /// Whether it is there and has told everything that it has.
+    pub(crate) fn has_told_all(&self) -> bool {
+        self.is_connected() && self.hearer.is_complete
     }
 
     /// Acts on the passing of time. `may_drop`: entries may be taken out now.

@@ -51,6 +51,10 @@ pub struct Node {
     pub buffers: Buffers,
     /// Longest time in milliseconds until waiting events are read.
     pub reading_ms: u64,
+    /// Time in microseconds that the kernel takes for some parts of a table.
+    pub dump_us: u64,
+    /// Time in microseconds that the kernel takes for a batch of requests.
+    pub batch_us: u64,
     /// What was written to the streams to peers and not taken yet.
     pub streams: Vec<(PeerId, Vec<u8>)>,
     /// How often the engine was started.
@@ -66,6 +70,7 @@ pub struct Node {
     index: u32,
     events_at: Option<Instant>,
     dump_at: Option<Instant>,
+    answers_at: Option<Instant>,
     pending: BTreeSet<u64>,
     next_client: u64,
     rng: Rng,
@@ -83,6 +88,8 @@ impl Node {
                 answers: 4096,
             },
             reading_ms: 2,
+            dump_us: 300,
+            batch_us: 0,
             streams: Vec::new(),
             life: 0,
             inputs: 0,
@@ -93,6 +100,7 @@ impl Node {
             index,
             events_at: None,
             dump_at: None,
+            answers_at: None,
             pending: BTreeSet::new(),
             next_client: 0,
             rng,
@@ -140,7 +148,7 @@ impl Node {
         self.streams.clear();
         self.frozen_until = None;
         self.inbox.clear();
-        (self.events_at, self.dump_at) = (None, None);
+        (self.events_at, self.dump_at, self.answers_at) = (None, None, None);
         self.pending.clear();
     }
 
@@ -208,10 +216,9 @@ impl Node {
         if self.frozen_until.is_some() {
             return self.frozen_until;
         }
-        [engine.poll_timeout(), self.events_at, self.dump_at]
-            .into_iter()
-            .flatten()
-            .min()
+        let own = [self.events_at, self.dump_at, self.answers_at];
+        let own = own.into_iter().flatten().min();
+        [engine.poll_timeout(), own].into_iter().flatten().min()
     }
 
     /// Reads what waits, lets time pass, and carries out what the engine wants; datagrams go to `send`.
@@ -226,6 +233,14 @@ impl Node {
         if self.dump_at.is_some_and(|at| at <= now) {
             self.dump_at = None;
             self.read_answers(now, KernelSocket::Dump);
+        }
+        if self.answers_at.is_some_and(|at| at <= now) {
+            self.answers_at = None;
+            for socket in SOCKETS {
+                if socket != KernelSocket::Dump {
+                    self.read_answers(now, socket);
+                }
+            }
         }
         if let Some(engine) = &mut self.engine
             && engine.poll_timeout().is_some_and(|at| at <= now)
@@ -334,6 +349,7 @@ impl Node {
                     self.kernel.execute(now, self.port_id(socket), &batch);
                     // A kernel has answered before its socket's `send` returns; dumps take their time.
                     while socket != KernelSocket::Dump
+                        && self.batch_us == 0
                         && self.kernel.has_answers(self.port_id(socket))
                     {
                         self.read_answers(now, socket);
@@ -357,7 +373,12 @@ impl Node {
         }
         let port_id = self.port_id(KernelSocket::Dump);
         if self.kernel.has_answers(port_id) && self.dump_at.is_none() {
-            self.dump_at = Some(now + Duration::from_micros(300));
+            self.dump_at = Some(now + Duration::from_micros(self.dump_us));
+        }
+        let mut answered = SOCKETS.into_iter().filter(|s| *s != KernelSocket::Dump);
+        let waits = answered.any(|socket| self.kernel.has_answers(self.port_id(socket)));
+        if waits && self.answers_at.is_none() {
+            self.answers_at = Some(now + Duration::from_micros(self.batch_us));
         }
     }
 }

@@ -1,40 +1,17 @@
 //! Owners of connections among three nodes: promotions, returns, and several that forward.
 
+mod native;
+
 use std::time::Duration;
 
-use engine::api::{ExpectationSync, ExternalMode, InternalMode};
 use engine::role::RoleCause;
-use engine::{Command, Mode, NativeSettings, Role, Settings, Side, StandbySettings};
-use flow::FlowFilter;
+use engine::{Command, Role, Side};
+use native::settings;
 use sim::Rng;
 use sim::mesh::{Mesh, peer_id};
 use sim::told::Told;
 
 const ROLE: RoleCause = RoleCause::Role;
-
-fn settings(inject: bool) -> Settings {
-    Settings {
-        mode: Mode::Ftfw {
-            resend_queue_len: 131_072,
-            ack_window: 300,
-        },
-        internal: InternalMode::Cache,
-        external: ExternalMode::Cache,
-        links: Vec::new(),
-        native: NativeSettings::default(),
-        standby: StandbySettings { inject },
-        policy: engine::api::PolicySettings::default(),
-        commit_timeout_s: None,
-        purge_timeout: Duration::from_secs(5),
-        startup_resync: false,
-        tcp_window_tracking: false,
-        expectation_sync: ExpectationSync::Off,
-        cache_limit: 100_000,
-        filter: FlowFilter::default(),
-        overrun_resync: Some(Duration::from_secs(2)),
-        poll: None,
-    }
-}
 
 /// Three nodes; those in `forwarding` have traffic.
 fn mesh(seed: u64, inject: bool, forwarding: &[usize]) -> Mesh {

@@ -127,6 +127,7 @@ impl Engine {
     /// The kernel has everything: the node may take traffic, and the peers are told what there is now.
     fn finish_takeover(&mut self) {
         self.clear_version_1();
+        self.leave_to_living();
         self.send_bulk();
         if self.inject.is_some() && self.has_internal_cache() {
             // What was injected is this node's now, and only the kernel knows it.

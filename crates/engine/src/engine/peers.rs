@@ -7,7 +7,6 @@ use super::Engine;
 use super::Side;
 use super::recover::Recovery;
 use crate::api::PeerId;
-use crate::external::Owner;
 use crate::journal::Journal;
 use crate::kernel::inject::Inject;
 use crate::notice::Notice;
@@ -109,7 +108,6 @@ impl Engine {
     }
 
     fn heard_news(&mut self, peer: PeerId, news: News) {
-        let role = self.role.state().role;
         let Some(it) = self.peers.get_mut(usize::from(peer.0)) else {
             return;
         };
@@ -117,20 +115,25 @@ impl Engine {
         match news {
             News::Greeted => {
                 self.notices.push_back(Notice::PeerGreeted(name()));
-                it.tell_role(role, self.term);
                 if self.recovery.as_ref().is_some_and(Recovery::takes) {
                     it.ask_for_own();
                 }
+                self.tell_role_to(peer);
             }
             News::Complete => {
                 let origin = it.origin;
-                self.untake(origin);
+                self.told_all(origin);
             }
             News::Role(word, term) => {
                 let forwarded = it.forwards();
+                let former = (it.role, it.term);
                 (it.role, it.term) = (role_of(word), term);
                 self.term = self.term.max(term);
                 let (origin, is_primary) = (it.origin, it.role == Role::Primary);
+                if is_primary && (former.0 != Role::Primary || former.1 < term) {
+                    // Its claim goes before some that it did not go before.
+                    self.put_back(origin..origin + 1, true);
+                }
                 if is_primary && term > self.own_term {
                     // It was promoted after this node: what it tells is its own.
                     self.untake(origin);
@@ -140,7 +143,7 @@ impl Engine {
             }
             News::Takeover { term, from } => {
                 self.term = self.term.max(term);
-                self.taken_elsewhere(peer, &from);
+                self.taken_elsewhere(peer, term, &from);
             }
             News::Request => {
                 if let Some(external) = self.externals.get(it.origin) {
@@ -157,19 +160,6 @@ impl Engine {
                 peer: name(),
                 stats,
             }),
-        }
-    }
-
-    /// A peer tells the connections of another node as its own from now on.
-    fn taken_elsewhere(&mut self, by: PeerId, from: &str) {
-        if let Some(origin) = self.peer(by).map(|peer| peer.origin) {
-            self.untake(origin);
-        }
-        let peers = self.peers.iter().enumerate();
-        let mut others = peers.filter(|(index, _)| *index != usize::from(by.0));
-        let origin = others.find(|(_, peer)| peer.name == from);
-        if let Some(external) = origin.and_then(|(_, peer)| self.externals.get_mut(peer.origin)) {
-            external.owner = Owner::Another;
         }
     }
 

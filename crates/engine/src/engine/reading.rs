@@ -134,6 +134,7 @@ impl Engine {
                 }
             }
             Purpose::Populate | Purpose::Reconcile | Purpose::Resync | Purpose::Poll => {
+                self.correct_timeout(flow);
                 self.keep_read_flow(job.purpose, flow);
             }
         }
@@ -211,7 +212,10 @@ impl Engine {
     fn read_expectation(&mut self, job: Job, expectation: &Expectation) {
         let master = expectation.master_key();
         let of_peer = |inject: &Inject| inject.injected.contains(&master);
-        if !self.is_replicated(expectation) || self.inject.as_ref().is_some_and(of_peer) {
+        if !self.is_replicated(expectation)
+            || self.inject.as_ref().is_some_and(of_peer)
+            || self.is_standing_by(&master)
+        {
             return;
         }
         let told = matches!(job.purpose, Purpose::Reconcile | Purpose::Poll);
@@ -302,9 +306,13 @@ impl Engine {
 
     fn finish_reading(&mut self) {
         let (changed, gone, incomplete) = (self.dump.changed, self.dump.gone, self.dump.incomplete);
+        let is_whole = self.dump.sweeping().is_some();
         let Some(job) = self.dump.finish() else {
             return;
         };
+        if is_whole && job.table == Table::Flows && job.purpose.keeps() {
+            self.has_read_flows();
+        }
         if job.purpose.keeps() {
             self.recheck.arm(self.now);
         }

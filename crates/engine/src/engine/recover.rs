@@ -33,6 +33,11 @@ enum Phase {
 }
 
 impl Recovery {
+    /// Where what is given back is kept.
+    pub(super) fn origin(&self) -> usize {
+        self.origin
+    }
+
     /// Whether what is given back is of use.
     pub(super) fn takes(&self) -> bool {
         matches!(self.phase, Phase::Taking | Phase::Due)

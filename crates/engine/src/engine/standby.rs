@@ -1,30 +1,22 @@
 //! Hot standby: what the peers tell goes into the kernel at once, and is this node's on promotion.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use flow::{Flow, Key};
+use flow::{Expectation, Flow, Key};
 use syncwire::Change;
 
 use super::Engine;
-use crate::api::{PeerId, Scope};
+use super::recover::Recovery;
 use crate::cache::{Cache, Object, Slot, State};
-use crate::external::{External, Owner};
+use crate::external::Owner;
 use crate::journal::Marks;
 use crate::kernel::batch::BATCH_LEN;
-use crate::kernel::dump::Purpose;
 use crate::kernel::inject::Inject;
-use crate::kernel::standby::{STEP, TIMEOUT_S, Walk};
+use crate::kernel::standby::{PutBack, STEP, TIMEOUT_S, Walk};
 use crate::notice::Notice;
 use crate::packed::PackedFlow;
 use crate::role::Role;
 use crate::session::Session;
-
-/// A node is promoted as another one dies, of which it is told only when a connection has been silent for some seconds;
-/// or as another one gives up, whose word may come after the promotion.
-const LATE: Duration = Duration::from_secs(5);
-
-/// What was on its way when a node died may be heard so long after it. Of a node that lives more is heard sooner or later.
-const UNDER_WAY: Duration = Duration::from_millis(100);
 
 /// After a promotion the kernel's table is read so much later: whoever waits for the promotion is answered by then.
 const ADOPTION_PAUSE: Duration = Duration::from_millis(1);
@@ -36,6 +28,7 @@ impl Engine {
             return;
         }
         for origin in 0..self.externals.len() {
+            self.drop_succeeded(origin);
             let Some(external) = self.externals.get_mut(origin) else {
                 return;
             };
@@ -63,9 +56,36 @@ impl Engine {
                 self.remove_injected(origin, key);
             }
             for key in removed_expectations {
-                if let Some(inject) = &mut self.inject {
-                    inject.expectation(Change::Delete, &key.expectation());
-                }
+                self.remove_injected_expectation(&key);
+            }
+        }
+    }
+
+    /// What an origin has handed over goes if its successor has told it by now.
+    fn drop_succeeded(&mut self, origin: usize) {
+        let Some(external) = self.externals.get_mut(origin) else {
+            return;
+        };
+        for id in std::mem::take(&mut external.released) {
+            let external = self.externals.get(origin);
+            let slot = external.and_then(|external| external.flows.get(id));
+            let Some(key) = slot.map(|slot| slot.value().key()) else {
+                continue;
+            };
+            // Otherwise it goes as the successor's goes into the kernel.
+            let in_kernel = |other| self.is_in_kernel(other);
+            let is_told = is_living(&self.internal.flows, &key)
+                || self.other_with(origin, &key).is_some_and(in_kernel);
+            let Some(external) = self.externals.get_mut(origin) else {
+                return;
+            };
+            if !external.flow_handles.is_orphan(id) || external.is_taken() == is_told {
+                continue;
+            }
+            external.flows.remove(id);
+            if external.is_taken() {
+                // It was told to nobody: its former owner does not give it up, it has ended there.
+                self.remove_injected(origin, key);
             }
         }
     }
@@ -75,22 +95,41 @@ impl Engine {
         if is_living(&self.internal.flows, &key) {
             return;
         }
-        for (other, external) in self.externals.iter_mut().enumerate() {
-            if other == origin || !external.is_its_own() {
-                continue;
+        if let Some((other, id)) = self.other_with(origin, &key) {
+            // With the better claim it is in the kernel as it was told last.
+            if !self.is_in_kernel((other, id)) || self.claim(other) < self.claim(origin) {
+                self.mark_waiting(other, id);
             }
-            if let Some(id) = external.flows.find(&key)
-                && let Some(standby) = &mut self.standby
-                && let Some(waiting) = standby.waiting.get_mut(other)
-            {
-                waiting.flows.mark(id, Marks::WHOLE);
-                return;
-            }
+            return;
         }
         if let Some(inject) = &mut self.inject {
             let mut flow = Flow::new(key.tuple);
             flow.zone.orig = key.zone;
             inject.flow(Change::Delete, &flow);
+        }
+    }
+
+    /// An origin has an expectation no more. It leaves the kernel unless somebody else has it.
+    fn remove_injected_expectation(&mut self, key: &<Expectation as Object>::Key) {
+        let told = self
+            .externals
+            .iter()
+            .filter(|external| external.is_its_own());
+        let mut told = told.filter(|external| external.expectations.find(key).is_some());
+        if told.next().is_some() || is_living(&self.internal.expectations, key) {
+            return;
+        }
+        if let Some(inject) = &mut self.inject {
+            inject.expectation(Change::Delete, &key.expectation());
+        }
+    }
+
+    /// Has a connection put into the kernel as this origin told it.
+    fn mark_waiting(&mut self, origin: usize, id: u32) {
+        if let Some(standby) = &mut self.standby
+            && let Some(waiting) = standby.waiting.get_mut(origin)
+        {
+            waiting.flows.mark(id, Marks::WHOLE);
         }
     }
 
@@ -122,18 +161,25 @@ impl Engine {
         let Some(external) = self.externals.get(origin).filter(|e| e.is_its_own()) else {
             return;
         };
-        let Some(key) = external.flows.get(id).map(|slot| slot.value().key()) else {
+        let Some((told, is_new)) = external.flows.get(id).map(|s| (s.value(), s.seen == 0)) else {
             return;
         };
+        let key = told.key();
+        let mut is_there = false;
         if let Some(own) = living(&self.internal.flows, &key) {
             if !self.yields_to(origin) {
                 return;
             }
+            let slot = self.internal.flows.get(own);
+            is_there = slot.is_some_and(|own| is_same(&own.value(), &told));
             // It is forwarded there now.
             self.end_flow(own, false);
         }
         if self.is_claimed_by_another(origin, &key) {
             return;
+        }
+        if is_new {
+            is_there |= self.succeed(origin, &told);
         }
         let epoch = self.dump.epoch.max(1);
         let slot = self.externals.get_mut(origin);
@@ -141,6 +187,8 @@ impl Engine {
             return;
         };
         let change = match (slot.seen, slot.state) {
+            // It stays as it is, under another owner.
+            (0, _) if is_there => Change::Update,
             (0, _) | (_, State::New) => Change::New,
             _ => Change::Update,
         };
@@ -152,44 +200,41 @@ impl Engine {
         }
     }
 
+    /// An origin tells a connection for the first time. Whether the kernel has it already, as another one told it, which
+    /// has none any more if it has handed it over.
+    fn succeed(&mut self, origin: usize, told: &Flow) -> bool {
+        let mut is_there = false;
+        for (other, external) in self.externals.iter_mut().enumerate() {
+            let Some(id) = external.flows.find(&told.key()).filter(|_| other != origin) else {
+                continue;
+            };
+            let slot = external.flows.get(id);
+            is_there |= slot.is_some_and(|slot| slot.seen != 0 && is_same(&slot.value(), told));
+            if external.held_until.is_some() && external.flow_handles.is_orphan(id) {
+                external.flows.remove(id);
+            }
+        }
+        is_there
+    }
+
     fn inject_expectation(&mut self, origin: usize, id: u32) {
         let external = self.externals.get(origin).filter(|e| e.is_its_own());
         let expected = external
             .and_then(|e| e.expectations.get(id))
             .map(Slot::value);
         let expected = expected.filter(|expected| self.is_replicated(expected));
-        if let (Some(expected), Some(inject)) = (expected, &mut self.inject) {
+        let Some(expected) = expected else {
+            return;
+        };
+        if let Some(own) = living(&self.internal.expectations, &Object::stored_key(&expected)) {
+            if !self.yields_to(origin) {
+                return;
+            }
+            self.end_expectation(own, false);
+        }
+        if let Some(inject) = &mut self.inject {
             inject.expectation(Change::New, &expected);
         }
-    }
-
-    /// Whether this node gives up a connection that the node of this origin claims as well: it does not forward,
-    /// or the other began to forward later.
-    fn yields_to(&self, origin: usize) -> bool {
-        if self.role.state().role != Role::Primary {
-            return true;
-        }
-        let ours = (self.own_term, self.settings.native.name.as_str());
-        self.claim(origin).is_some_and(|theirs| theirs > ours)
-    }
-
-    /// Whether another origin has the better claim to a connection.
-    fn is_claimed_by_another(&self, origin: usize, key: &Key) -> bool {
-        if self.externals.len() < 2 {
-            return false;
-        }
-        let ours = self.claim(origin);
-        let others = self.externals.iter().enumerate();
-        let mut others =
-            others.filter(|(other, external)| *other != origin && external.is_its_own());
-        others
-            .any(|(other, external)| self.claim(other) > ours && external.flows.find(key).is_some())
-    }
-
-    /// The claim of an origin to what it tells: later terms go before earlier ones, then the later name counts.
-    fn claim(&self, origin: usize) -> Option<(u64, &str)> {
-        let peer = self.peers.iter().find(|peer| peer.origin == origin)?;
-        (peer.role == Role::Primary).then_some((peer.term, peer.name.as_str()))
     }
 
     /// The kernel's entry with this key has gone, or is none of the peers' any more.
@@ -221,7 +266,11 @@ impl Engine {
             return false;
         }
         let epoch = self.dump.epoch.max(1);
-        for external in self.externals.iter_mut().filter(|e| e.is_its_own()) {
+        let given_back = self.recovery.as_ref().map(Recovery::origin);
+        for (origin, external) in self.externals.iter_mut().enumerate() {
+            if external.is_taken() || given_back == Some(origin) {
+                continue;
+            }
             if let Some(id) = external.flows.find(key)
                 && let Some(slot) = external.flows.get_mut(id)
             {
@@ -245,14 +294,23 @@ impl Engine {
             self.standby_mut(|standby| standby.settling = on);
             if on.is_none() {
                 self.settled();
+                self.finish_adoption();
             }
+        } else if let Some(put_back) = standby.put_back {
+            let on = self.put_back_on(put_back);
+            let on = on.filter(|walk| walk.origin < put_back.end);
+            let on = on.map(|walk| PutBack { walk, ..put_back });
+            self.standby_mut(|standby| standby.put_back = on);
         } else if let Some(from) = standby.leaving {
             let on = self.leave_kernel(from);
             self.standby_mut(|standby| standby.leaving = on);
         }
     }
 
-    fn standby_mut(&mut self, change: impl FnOnce(&mut crate::kernel::standby::Standby)) {
+    pub(super) fn standby_mut(
+        &mut self,
+        change: impl FnOnce(&mut crate::kernel::standby::Standby),
+    ) {
         if let Some(standby) = &mut self.standby {
             change(standby);
         }
@@ -262,15 +320,17 @@ impl Engine {
     fn put_back_missing(&mut self, walk: Walk, epoch: u16) -> Option<Walk> {
         let now_epoch = self.dump.epoch.max(1);
         let external = self.externals.get_mut(walk.origin)?;
+        if external.is_taken() {
+            // What is this node's does not count as seen.
+            return Some(next_step(walk, u32::MAX, &external.flows));
+        }
         let end = walk.next.saturating_add(STEP);
         for id in walk.next..end.min(external.flows.positions()) {
             let Some(slot) = external.flows.get_mut(id) else {
                 continue;
             };
-            if epoch == u16::MAX || ![epoch, now_epoch].contains(&slot.seen) {
-                if epoch != u16::MAX {
-                    slot.seen = 0;
-                }
+            if ![epoch, now_epoch].contains(&slot.seen) {
+                slot.seen = 0;
                 if let Some(standby) = &mut self.standby
                     && let Some(waiting) = standby.waiting.get_mut(walk.origin)
                 {
@@ -279,6 +339,49 @@ impl Engine {
             }
         }
         Some(next_step(walk, end, &external.flows))
+    }
+
+    /// Has connections put into the kernel again, whatever is there.
+    fn put_back_on(
+        &mut self,
+        PutBack {
+            walk, contested, ..
+        }: PutBack,
+    ) -> Option<Walk> {
+        let end = walk.next.saturating_add(STEP);
+        let positions = self.externals.get(walk.origin)?.flows.positions();
+        for id in walk.next..end.min(positions) {
+            let external = self.externals.get(walk.origin)?;
+            let Some(slot) = external.flows.get(id) else {
+                continue;
+            };
+            if !contested || self.is_told_by_another(walk.origin, &slot.value().key()) {
+                self.mark_waiting(walk.origin, id);
+            }
+        }
+        let external = self.externals.get(walk.origin)?;
+        Some(next_step(walk, end, &external.flows))
+    }
+
+    /// Whether somebody else than this origin has a connection as well, this node included.
+    fn is_told_by_another(&self, origin: usize, key: &Key) -> bool {
+        is_living(&self.internal.flows, key) || self.other_with(origin, key).is_some()
+    }
+
+    /// Another origin that has this connection, and where.
+    fn other_with(&self, origin: usize, key: &Key) -> Option<(usize, u32)> {
+        let mut others = self.externals.iter().enumerate();
+        others.find_map(|(other, external)| {
+            let is_another = other != origin && external.is_its_own();
+            let id = is_another.then(|| external.flows.find(key)).flatten()?;
+            Some((other, id))
+        })
+    }
+
+    fn is_in_kernel(&self, (origin, id): (usize, u32)) -> bool {
+        let external = self.externals.get(origin);
+        let slot = external.and_then(|external| external.flows.get(id));
+        slot.is_some_and(|slot| slot.seen != 0)
     }
 
     /// Gives connections that were taken over the timeouts that they should have, unless traffic has.
@@ -318,6 +421,21 @@ impl Engine {
         }
         let passed = if external.is_taken() { next } else { u32::MAX };
         Some(next_step(walk, passed, &external.flows))
+    }
+
+    /// The timeout that a connection has which was taken over, while the kernel may still have that of a standby.
+    pub(super) fn correct_timeout(&self, flow: &mut Flow) {
+        let is_long = flow.timeout_s > Some(TIMEOUT_S / 2);
+        if self.adoption.is_none() || !is_long {
+            return;
+        }
+        let key = flow.key();
+        let mut taken = self.externals.iter().filter(|external| external.is_taken());
+        let slot = taken.find_map(|external| external.flows.get(external.flows.find(&key)?));
+        if let Some(slot) = slot {
+            let age_s = self.now_s().saturating_sub(slot.updated_s);
+            flow.timeout_s = Some(self.rules().timeout(slot.value().timeout_s, age_s));
+        }
     }
 
     /// Takes this node's former connections out of the kernel: what is still forwarded is somebody else's by now.
@@ -390,112 +508,26 @@ impl Engine {
         }
     }
 
-    /// An origin tells its own again.
-    pub(super) fn untake(&mut self, origin: usize) {
-        if let Some(external) = self.externals.get_mut(origin)
-            && std::mem::replace(&mut external.owner, Owner::Origin) != Owner::Origin
-        {
-            self.put_back_all();
-        }
-    }
-
-    /// Has the kernel looked at for all that the peers have.
-    fn put_back_all(&mut self) {
-        // No reading has this number.
-        let none = u16::MAX;
-        self.standby_mut(|standby| standby.missing = Some((Walk::START, none)));
-    }
-
-    /// This node no longer forwards: whatever the peers tell belongs to them.
-    pub(super) fn give_back(&mut self) {
-        for external in self.externals.iter_mut().filter(|e| e.is_taken()) {
-            external.owner = Owner::Origin;
-        }
-        self.standby_mut(|standby| standby.settling = None);
-        self.put_back_all();
+    /// Has what these origins have put into the kernel again: all of it, or only what somebody else has as well.
+    pub(super) fn put_back(&mut self, origins: std::ops::Range<usize>, contested: bool) {
+        self.standby_mut(|standby| {
+            let known = standby.put_back;
+            let from = known.map_or(origins.start, |it| it.walk.origin.min(origins.start));
+            standby.put_back = Some(PutBack {
+                walk: Walk {
+                    origin: from,
+                    next: 0,
+                },
+                end: known.map_or(origins.end, |it| it.end.max(origins.end)),
+                contested: contested && known.is_none_or(|it| it.contested),
+            });
+        });
     }
 
     /// Whether the standby can go on at once.
     pub(super) fn is_standby_due(&self) -> bool {
         let walks = self.standby.as_ref().is_some_and(|s| s.is_walking());
         walks && self.is_kernel_ready() && self.flush.waiting() < BATCH_LEN
-    }
-
-    /// A peer that forwarded is missed, and was heard last at that moment. One that lived longer than until this node's
-    /// promotion is not what that was about.
-    pub(super) fn missed(&mut self, peer: PeerId, heard_at: Instant) {
-        if heard_at <= self.role.begun() + UNDER_WAY {
-            self.take_over_late(peer);
-        }
-    }
-
-    /// A peer that forwarded does so no more. If this node was promoted just before, it was promoted in that one's place.
-    pub(super) fn take_over_late(&mut self, peer: PeerId) {
-        let role = self.role.state();
-        let is_new = self.now.saturating_duration_since(self.role.begun()) <= LATE;
-        if role.role != Role::Primary || !role.is_settled || !is_new || self.takeover_from.is_some()
-        {
-            return;
-        }
-        let Some(peer) = self.peer(peer) else {
-            return;
-        };
-        let (origin, name) = (peer.origin, peer.name.clone());
-        let external = self.externals.get(origin);
-        if !external.is_some_and(External::is_its_own) {
-            return;
-        }
-        self.notices.push_back(Notice::TakenOverLate(name));
-        self.take(&[origin]);
-        if self.standby.is_some() {
-            self.standby_mut(|standby| standby.settling = Some(Walk::START));
-            self.read(Purpose::Reconcile, None, Scope::All);
-        } else {
-            self.commit_late();
-        }
-    }
-
-    /// The origins whose connections a new primary takes over are its own from now on.
-    pub(super) fn take_origins(&mut self) {
-        let origins = (0..self.externals.len()).filter(|&origin| self.is_promoted_for(origin));
-        self.take(&origins.collect::<Vec<_>>());
-    }
-
-    /// Whether a promotion is about the connections of this origin.
-    fn is_promoted_for(&self, origin: usize) -> bool {
-        let mut ids = (0..=u8::MAX).map(PeerId).zip(&self.peers);
-        let peer = ids.find(|(_, peer)| peer.origin == origin);
-        match (peer, self.takeover_from) {
-            // Version 1 knows of one other node, whose turn is over.
-            (None, None) => true,
-            // It has no name.
-            (None, Some(_)) => false,
-            (Some((id, _)), Some(chosen)) => chosen.contains(id),
-            // One that forwards keeps what it has, unless there is nobody else to mean.
-            (Some((_, peer)), None) => self.peers.len() == 1 || !peer.forwards(),
-        }
-    }
-
-    /// The connections of these origins are this node's from now on, and everybody is told so.
-    fn take(&mut self, origins: &[usize]) {
-        let mut taken = Vec::new();
-        for &origin in origins {
-            let external = self.externals.get_mut(origin);
-            let Some(external) = external.filter(|external| external.is_its_own()) else {
-                continue;
-            };
-            external.owner = Owner::ThisNode;
-            let peer = self.peers.iter().find(|peer| peer.origin == origin);
-            taken.extend(peer.map(|peer| peer.name.clone()));
-        }
-        self.term += 1;
-        self.own_term = self.term;
-        for peer in &mut self.peers {
-            peer.tell_role(Role::Primary, self.own_term);
-            for name in &taken {
-                peer.tell_takeover(self.own_term, name);
-            }
-        }
     }
 }
 
@@ -510,6 +542,11 @@ fn next_step(walk: Walk, passed: u32, cache: &Cache<PackedFlow>) -> Walk {
         origin: walk.origin + 1,
         next: 0,
     }
+}
+
+/// Whether both are one connection, translated the same way.
+fn is_same(a: &Flow, b: &Flow) -> bool {
+    a.reply_direction() == b.reply_direction() && a.zone == b.zone
 }
 
 fn living<T: Object>(cache: &Cache<T>, key: &T::Key) -> Option<u32> {

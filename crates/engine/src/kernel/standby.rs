@@ -24,6 +24,16 @@ impl Walk {
     pub(crate) const START: Self = Self { origin: 0, next: 0 };
 }
 
+/// What is put into the kernel once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PutBack {
+    pub(crate) walk: Walk,
+    /// Up to this origin.
+    pub(crate) end: usize,
+    /// Only what somebody else has as well.
+    pub(crate) contested: bool,
+}
+
 /// What one origin has told and the kernel has not.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
@@ -38,6 +48,8 @@ pub(crate) struct Standby {
     pub(crate) waiting: Vec<Waiting>,
     /// Connections that a reading of the kernel has not shown are looked for, and put back.
     pub(crate) missing: Option<(Walk, u16)>,
+    /// Connections of some origins are put into the kernel once more.
+    pub(crate) put_back: Option<PutBack>,
     /// Connections that were taken over get the timeouts that they should have.
     pub(crate) settling: Option<Walk>,
     /// A former primary's own connections leave the kernel, from this position on.
@@ -79,6 +91,9 @@ impl Standby {
 
     /// Whether there is more to do that waits for nobody.
     pub(crate) fn is_walking(&self) -> bool {
-        self.missing.is_some() || self.settling.is_some() || self.leaving.is_some()
+        self.missing.is_some()
+            || self.put_back.is_some()
+            || self.settling.is_some()
+            || self.leaving.is_some()
     }
 }

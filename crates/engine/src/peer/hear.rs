@@ -4,20 +4,17 @@ use std::time::Instant;
 
 use flow::{Expectation, Flow};
 use native::message::{Changes, Hashes, Hello, Range, RoleWord, Table, Word};
-use native::{Decoder, Digest, Fields, Message, RangeDigest};
+use native::{Decoder, Fields, Message, RangeDigest};
 
+use super::check::Round;
 use super::mirror::{Mirror, Was};
 use super::policy::Guard;
-use super::prove::{CHECK_LEN, LEAF_LEN, handles};
 use super::tell::Teller;
 use crate::cache::{Cache, Object};
 use crate::external::External;
 use crate::journal::Marks;
 use crate::packed::PackedFlow;
 use crate::snapshot::RepairStats;
-
-/// Entries compared for one check. A longer range is doubted without a look.
-const COMPARED_MAX: usize = 4096;
 
 /// Messages that are looked at ahead: what they are about fits into the nearest cache of the processor.
 const AHEAD: usize = 160;
@@ -54,22 +51,13 @@ pub(crate) enum News {
     Repaired(RepairStats),
 }
 
-/// The round of checks under way.
-#[derive(Clone, Copy, Debug)]
-struct Round {
-    table: Table,
-    next: u32,
-    /// Every check since the beginning was equal.
-    agrees: bool,
-    /// Repairs at its beginning.
-    before: RepairStats,
-}
-
 /// The stream from a peer.
 #[derive(Debug)]
 pub(crate) struct Hearer {
+    /// What the peer is called here.
+    name: String,
     decoder: Decoder,
-    digest: Option<RangeDigest>,
+    pub(super) digest: Option<RangeDigest>,
     guard: Guard,
     handle_max: u32,
     /// The last greeting; kept when the stream is gone, to go on from there.
@@ -81,7 +69,7 @@ pub(crate) struct Hearer {
     /// Everything has been told since its start.
     pub(super) is_complete: bool,
     told: u64,
-    round: Option<Round>,
+    pub(super) round: Option<Round>,
     /// A difference was found, and no round has ended without one since.
     pub(super) is_doubted: bool,
     pub(super) proved_at: Option<Instant>,
@@ -96,14 +84,15 @@ pub(crate) struct Hearer {
     pub(super) malformed: u64,
     pub(super) messages: u64,
     pub(super) resumed: u64,
-    news: Vec<News>,
+    pub(super) news: Vec<News>,
     /// Positions that are about to be needed; kept for its memory.
     ahead: Vec<(u32, bool)>,
 }
 
 impl Hearer {
-    pub(super) fn new(guard: Guard, handle_max: u32) -> Self {
+    pub(super) fn new(name: &str, guard: Guard, handle_max: u32) -> Self {
         Self {
+            name: name.to_owned(),
             decoder: Decoder::new(),
             digest: None,
             guard,
@@ -232,7 +221,7 @@ impl Hearer {
                 self.update(teller, external, now_s, *handle, changes);
             }
             Message::GoneFlow { handle } => {
-                external.flow_handles.vacate(&mut external.flows, *handle);
+                external.flow_gone(*handle, now);
             }
             Message::NewExpectation {
                 handle,
@@ -372,7 +361,13 @@ impl Hearer {
         }
     }
 
-    fn word(&mut self, teller: &mut Teller, external: &External, now: Instant, word: &Word<'_>) {
+    fn word(
+        &mut self,
+        teller: &mut Teller,
+        external: &mut External,
+        now: Instant,
+        word: &Word<'_>,
+    ) {
         match *word {
             // A second greeting on one stream makes no sense.
             Word::Hello(_) => self.give_up(),
@@ -384,10 +379,16 @@ impl Hearer {
                 self.news.push(News::Complete);
             }
             Word::Role(role, term) => self.news.push(News::Role(role, term)),
-            Word::Takeover(takeover) => self.news.push(News::Takeover {
-                term: takeover.term,
-                from: takeover.from.to_owned(),
-            }),
+            Word::Takeover(takeover) => {
+                if takeover.from == self.name {
+                    // What it gives up comes right behind.
+                    external.hold(now);
+                }
+                self.news.push(News::Takeover {
+                    term: takeover.term,
+                    from: takeover.from.to_owned(),
+                });
+            }
             Word::Request => self.news.push(News::Request),
             Word::Returned { had } => {
                 if std::mem::take(&mut self.expects_own) {
@@ -433,121 +434,19 @@ impl Hearer {
         self.news.push(News::Greeted);
     }
 
-    fn check(
-        &mut self,
-        teller: &mut Teller,
-        external: &External,
-        now: Instant,
-        range: Range,
-        digest: Digest,
-    ) {
-        let Some(ours) = &mut self.digest else {
-            return;
-        };
-        self.stats.checks += 1;
-        let found = match range.table {
-            Table::Flows => compare(
-                &external.flows,
-                &external.flow_handles,
-                range,
-                |handle, flow| ours.add_flow(handle, flow),
-            ),
-            Table::Expectations => compare(
-                &external.expectations,
-                &external.expectation_handles,
-                range,
-                |handle, expectation| ours.add_expectation(handle, expectation),
-            ),
-        };
-        let is_equal = ours.finish() == digest && found.is_whole || found.is_refused;
-        if !is_equal {
-            self.stats.doubts += 1;
-            (self.is_doubted, self.proved_at) = (true, None);
-            self.doubt(teller, external, range);
-        }
-        self.follow_round(now, range, is_equal);
-    }
-
-    /// Has the peer look closer.
-    fn doubt(&mut self, teller: &mut Teller, external: &External, range: Range) {
-        let end = match range.table {
-            Table::Flows => external.flow_handles.end(),
-            Table::Expectations => external.expectation_handles.end(),
-        };
-        if range.count <= LEAF_LEN {
-            let Some(digest) = &mut self.digest else {
-                return;
-            };
-            let hashes = Hashes::new(handles(range).map(|handle| match range.table {
-                Table::Flows => hash(&external.flows, &external.flow_handles, handle, |flow| {
-                    digest.flow_hash(flow)
-                }),
-                Table::Expectations => hash(
-                    &external.expectations,
-                    &external.expectation_handles,
-                    handle,
-                    |expectation| digest.expectation_hash(expectation),
-                ),
-            }));
-            teller.answer(&Word::Doubt(range, Some(hashes)));
-            return;
-        }
-        // Behind the last handle of the peer there may be a few that it has forgotten.
-        let count = if range.count > CHECK_LEN {
-            end.saturating_sub(range.first).max(CHECK_LEN)
-        } else {
-            range.count
-        };
-        teller.answer(&Word::Doubt(Range { count, ..range }, None));
-    }
-
-    /// Notes how far the round has come. Closer looks in between are no part of it.
-    fn follow_round(&mut self, now: Instant, range: Range, is_equal: bool) {
-        if range.table == Table::Flows && range.first == 0 && range.count >= CHECK_LEN {
-            self.round = Some(Round {
-                table: Table::Flows,
-                next: 0,
-                agrees: true,
-                before: self.stats,
-            });
-        }
-        let Some(round) = &mut self.round else {
-            return;
-        };
-        round.agrees &= is_equal;
-        if (range.table, range.first) != (round.table, round.next) {
-            return;
-        }
-        round.next = range.first.saturating_add(range.count);
-        if round.next < u32::MAX {
-            return;
-        }
-        if range.table == Table::Flows {
-            (round.table, round.next) = (Table::Expectations, 0);
-            return;
-        }
-        let (agrees, before) = (round.agrees, round.before);
-        self.round = None;
-        if agrees && self.is_complete {
-            (self.proved_at, self.is_doubted) = (Some(now), false);
-        }
-        let repaired = RepairStats {
-            checks: self.stats.checks - before.checks,
-            doubts: self.stats.doubts - before.doubts,
-            missing: self.stats.missing - before.missing,
-            extra: self.stats.extra - before.extra,
-            different: self.stats.different - before.different,
-        };
-        if repaired.repaired() > 0 {
-            self.news.push(News::Repaired(repaired));
-        }
-    }
-
     /// When orphans that wait for it may be taken out; in the past: now.
     pub(super) fn orphans_due(&self) -> Option<Instant> {
         let waits = self.orphans.iter().any(Option::is_some);
         let begun = self.greeting?.at;
         waits.then(|| self.keep_orphans_until.unwrap_or(begun))
+    }
+
+    /// Has entries without a handle taken out, from then on. Before everything has been told that has to wait.
+    pub(super) fn drop_orphans_at(&mut self, at: Instant) {
+        self.keep_orphans_until = Some(self.keep_orphans_until.map_or(at, |until| until.max(at)));
+        if self.is_complete {
+            self.orphans = [Some(0); 2];
+        }
     }
 
     /// Takes out some of the entries that the peer no longer has since it started anew.
@@ -564,52 +463,6 @@ impl Hearer {
                     .drop_orphans(&mut external.expectations, from, step);
         }
     }
-}
-
-/// What there is under the handles of a range.
-#[derive(Clone, Copy, Debug)]
-struct Found {
-    /// All of it was looked at.
-    is_whole: bool,
-    /// Among it are entries that this node does not want: nothing can be said of the range.
-    is_refused: bool,
-}
-
-fn compare<T: Object>(
-    cache: &Cache<T>,
-    mirror: &Mirror,
-    range: Range,
-    mut add: impl FnMut(u32, &T::Value),
-) -> Found {
-    let mut found = Found {
-        is_whole: true,
-        is_refused: false,
-    };
-    let mut count = 0;
-    let end = handles(range).end.min(mirror.end());
-    for handle in range.first..end {
-        found.is_refused |= mirror.refused() > 0 && mirror.is_refused(handle);
-        let Some(slot) = mirror.id(handle).and_then(|id| cache.get(id)) else {
-            continue;
-        };
-        count += 1;
-        if count > COMPARED_MAX {
-            found.is_whole = false;
-            break;
-        }
-        add(handle, &slot.value());
-    }
-    found
-}
-
-fn hash<T: Object>(
-    cache: &Cache<T>,
-    mirror: &Mirror,
-    handle: u32,
-    of: impl FnOnce(&T::Value) -> u64,
-) -> u64 {
-    let slot = mirror.id(handle).and_then(|id| cache.get(id));
-    slot.map_or(0, |slot| of(&slot.value()))
 }
 
 fn vacated<T: Object>(mirror: &mut Mirror, cache: &mut Cache<T>, handle: u32) -> Option<Was> {

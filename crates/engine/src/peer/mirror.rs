@@ -120,6 +120,16 @@ impl Mirror {
         was_there
     }
 
+    /// Nothing stands under this handle, but what did stays as an orphan; its position.
+    pub(crate) fn release(&mut self, handle: u32) -> Option<u32> {
+        let id = self.id(handle);
+        if let Some(slot) = id.and_then(|id| self.handles.get_mut(id as usize)) {
+            *slot = NONE;
+        }
+        self.set(handle, NONE);
+        id
+    }
+
     /// The origin has started anew: its handles mean nothing any more.
     pub(crate) fn orphan_all(&mut self) {
         *self = Self::default();

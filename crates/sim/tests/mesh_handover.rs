@@ -1,0 +1,281 @@
+//! Named takeovers among three nodes that live, at any moment and whatever else goes on: every connection has one owner,
+//! and is in the kernel of all nodes all the time.
+
+mod native;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use engine::role::RoleCause;
+use engine::{Command, Role, Scope, Side};
+use flow::{Addrs, Flow, Key, L4, ProtoInfo, Status, Tcp, TcpState, Tuple, protocol};
+use native::settings;
+use sim::kernel::PACKETS;
+use sim::mesh::{Mesh, peer_id};
+use sim::{Faults, Rng};
+
+const NODES: usize = 3;
+
+/// Timeouts of connections that somebody forwards are no longer than this, those of a standby much longer.
+const TIMEOUT_S: u32 = 3000;
+
+/// The connection of this number.
+fn connection(number: u32) -> Flow {
+    let [_, a, b, c] = number.to_be_bytes();
+    let addrs = Addrs::new([10, a, b, c].into(), [192, 0, 2, 1].into()).unwrap();
+    let mut flow = Flow::new(Tuple {
+        addrs,
+        proto: protocol::TCP,
+        l4: L4::Ports { src: 4000, dst: 80 },
+    });
+    flow.status = Some(Status::CONFIRMED | Status::SEEN_REPLY | Status::ASSURED);
+    flow.proto = ProtoInfo::Tcp(Tcp {
+        state: Some(TcpState::Established),
+        ..Tcp::default()
+    });
+    flow.timeout_s = Some(TIMEOUT_S);
+    flow
+}
+
+struct Run {
+    mesh: Mesh,
+    rng: Rng,
+    seed: u64,
+    next: u32,
+    /// Whose each connection should be. Of those that a takeover met on their way nobody can say.
+    owners: BTreeMap<Key, Option<usize>>,
+    /// Since when each connection was in all kernels.
+    everywhere: BTreeMap<Key, std::time::Instant>,
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let mut mesh = Mesh::new(&mut rng, &settings(true), NODES, 0);
+        for member in &mut mesh.members {
+            member.node.dump_us = *rng.pick(&[300, 3000, 50_000]);
+            member.node.batch_us = *rng.pick(&[0, 100, 5000]);
+        }
+        mesh.set_faults(Faults {
+            loss: *rng.pick(&[0, 0, 20]),
+            jitter_ms: *rng.pick(&[0, 0, 2, 20]),
+            ..Faults::default()
+        });
+        let mut run = Self {
+            mesh,
+            rng,
+            seed,
+            next: 1,
+            owners: BTreeMap::new(),
+            everywhere: BTreeMap::new(),
+        };
+        for index in 0..NODES {
+            run.mesh.start(index);
+        }
+        let primaries = run.rng.between(1, 3) as usize;
+        for index in 0..NODES {
+            let role = if index < primaries {
+                Role::Primary
+            } else {
+                Role::Backup
+            };
+            run.command(index, Command::Become(role, RoleCause::Role));
+            run.pass(0, 300);
+        }
+        for index in 0..primaries {
+            run.open(index, 80);
+        }
+        run
+    }
+
+    fn command(&mut self, index: usize, command: Command) {
+        let now = self.mesh.now();
+        self.mesh.members[index].node.command(now, command);
+    }
+
+    fn pass(&mut self, from_ms: u64, to_ms: u64) {
+        let time = self.rng.millis(from_ms, to_ms);
+        self.mesh.run_for(time);
+    }
+
+    fn forwards(&self, index: usize) -> bool {
+        let engine = self.mesh.members[index].node.engine().unwrap();
+        engine.role().role == Role::Primary
+    }
+
+    /// Traffic opens connections on a node.
+    fn open(&mut self, index: usize, most: u64) {
+        let now = self.mesh.now();
+        for _ in 0..self.rng.between(1, most) {
+            let flow = connection(self.next);
+            self.next += 1;
+            let kernel = &mut self.mesh.members[index].node.kernel;
+            assert!(kernel.create(now, flow, PACKETS));
+            self.owners.insert(flow.key(), Some(index));
+        }
+    }
+
+    /// Traffic ends some connections on the node that owns them.
+    fn end(&mut self) {
+        let now = self.mesh.now();
+        let keys: Vec<Key> = self.owners.keys().copied().collect();
+        for key in keys {
+            if let Some(Some(owner)) = self.owners.get(&key).copied()
+                && self.rng.chance(50)
+            {
+                self.mesh.members[owner]
+                    .node
+                    .kernel
+                    .destroy(now, &key, PACKETS);
+                self.owners.remove(&key);
+                self.everywhere.remove(&key);
+            }
+        }
+    }
+
+    /// A node takes over another one, or two, while this and that happens.
+    fn take_over(&mut self) {
+        let taker = self.rng.below(NODES as u64) as usize;
+        let others: Vec<usize> = (0..NODES).filter(|&other| other != taker).collect();
+        let named: BTreeSet<usize> = match self.rng.below(3) {
+            0 => others.iter().copied().collect(),
+            which => [others[which as usize - 1]].into(),
+        };
+        let is_quiet = self.rng.chance(500);
+        if is_quiet {
+            self.settle();
+        } else {
+            // Later than whatever of the takeover before is on its way.
+            self.pass(1500, 3000);
+        }
+        let peers = named.iter().map(|&other| peer_id(taker, other)).collect();
+        self.command(taker, Command::TakeOver(peers, RoleCause::Role));
+        for owner in self.owners.values_mut() {
+            if owner.is_some_and(|owner| named.contains(&owner)) {
+                *owner = is_quiet.then_some(taker);
+            }
+        }
+        for _ in 0..self.rng.below(4) {
+            self.pass(0, 60);
+            let some = self.rng.below(NODES as u64) as usize;
+            match self.rng.below(3) {
+                0 => self.command(some, Command::ResyncFromKernel(Scope::All)),
+                1 if self.forwards(some) => self.open(some, 5),
+                2 if is_quiet => {
+                    // Later than whatever of the takeover is on its way.
+                    self.pass(3000, 3000);
+                    self.end();
+                    self.pass(1000, 1000);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        // What was handed over is held for 10 s.
+        self.mesh.run_for(Duration::from_secs(12));
+        let is_proved = self.mesh.settle(Duration::from_secs(60));
+        assert!(is_proved, "seed {}: {:#?}", self.seed, self.mesh.states());
+        let now = self.mesh.now();
+        for index in 0..NODES {
+            let kernel = &self.mesh.members[index].node.kernel;
+            let lacking = self
+                .owners
+                .keys()
+                .filter(|key| kernel.flow(key, now).is_none());
+            let lacking: Vec<_> = lacking.map(|key| (key, self.owners[key])).collect();
+            assert!(
+                lacking.is_empty(),
+                "seed {}: node {index} lacks {lacking:?}",
+                self.seed
+            );
+            let extra: Vec<Key> = kernel.keys();
+            let extra: Vec<_> = extra
+                .iter()
+                .filter(|key| !self.owners.contains_key(key))
+                .collect();
+            assert!(
+                extra.is_empty(),
+                "seed {}: node {index} still has {extra:?}",
+                self.seed
+            );
+        }
+        for key in self.owners.keys() {
+            self.everywhere.entry(*key).or_insert(now);
+        }
+        for (key, since) in &self.everywhere {
+            for (index, member) in self.mesh.members.iter().enumerate() {
+                assert!(
+                    !member.node.kernel.ended_since(key, *since),
+                    "seed {}: node {index} has lost {key:?} for a moment",
+                    self.seed
+                );
+            }
+        }
+    }
+
+    /// Whose each connection is, in the eyes of all.
+    fn check(&mut self) {
+        self.settle();
+        let seed = self.seed;
+        let mut found = BTreeMap::new();
+        for index in 0..NODES {
+            let own = self.mesh.members[index].node.flows(Side::Internal);
+            for flow in &own {
+                let other = found.insert(flow.key(), index);
+                assert_eq!(other, None, "seed {seed}: {:?} has two owners", flow.key());
+            }
+            let keys: BTreeSet<Key> = own.iter().map(Flow::key).collect();
+            for other in (0..NODES).filter(|&other| other != index) {
+                let kept = self.mesh.kept(other, index);
+                let kept: BTreeSet<Key> = kept.iter().map(Flow::key).collect();
+                let first = keys.symmetric_difference(&kept).next();
+                let (own, kept) = (keys.len(), kept.len());
+                assert!(
+                    first.is_none(),
+                    "seed {seed}: {index} has {own}, {other} keeps {kept} of it: {first:?}"
+                );
+            }
+        }
+        for (key, owner) in &self.owners {
+            let known = found.get(key).copied();
+            assert!(
+                known.is_some(),
+                "seed {seed}: nobody owns {key:?}, but {owner:?}"
+            );
+            if owner.is_some() {
+                assert_eq!(known, *owner, "seed {seed}: {key:?}");
+            }
+        }
+        let now = self.mesh.now();
+        for index in 0..NODES {
+            for flow in self.mesh.members[index].node.kernel.flows(now) {
+                let is_short = flow.timeout_s <= Some(TIMEOUT_S);
+                let is_own = found.get(&flow.key()) == Some(&index);
+                let timeout_s = flow.timeout_s;
+                assert_eq!(
+                    is_short,
+                    is_own,
+                    "seed {seed}: node {index}, {timeout_s:?} s: {:?}",
+                    flow.key()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_connection_has_one_owner_and_is_in_all_kernels_whoever_is_taken_over_by_name() {
+    let seeds = std::env::var("MESH_SEEDS").ok();
+    let seeds = seeds.and_then(|n| n.parse().ok()).unwrap_or(12);
+    let first = std::env::var("MESH_SEED").ok();
+    let first = first.and_then(|n| n.parse().ok()).unwrap_or(1);
+    for seed in first..first + seeds {
+        let mut run = Run::new(seed);
+        for _ in 0..4 {
+            run.take_over();
+        }
+        run.check();
+    }
+}

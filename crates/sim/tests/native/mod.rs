@@ -1,0 +1,32 @@
+//! Settings of nodes of the native dialect.
+
+use std::time::Duration;
+
+use engine::api::{ExpectationSync, ExternalMode, InternalMode, PolicySettings};
+use engine::{Mode, NativeSettings, Settings, StandbySettings};
+use flow::FlowFilter;
+
+/// `inject`: hot standby.
+pub(crate) fn settings(inject: bool) -> Settings {
+    Settings {
+        mode: Mode::Ftfw {
+            resend_queue_len: 131_072,
+            ack_window: 300,
+        },
+        internal: InternalMode::Cache,
+        external: ExternalMode::Cache,
+        links: Vec::new(),
+        native: NativeSettings::default(),
+        standby: StandbySettings { inject },
+        policy: PolicySettings::default(),
+        commit_timeout_s: None,
+        purge_timeout: Duration::from_secs(5),
+        startup_resync: false,
+        tcp_window_tracking: false,
+        expectation_sync: ExpectationSync::Off,
+        cache_limit: 100_000,
+        filter: FlowFilter::default(),
+        overrun_resync: Some(Duration::from_secs(2)),
+        poll: None,
+    }
+}
