@@ -41,7 +41,7 @@ fn ftfw_nodes_agree_after_any_trouble() {
 
 #[test]
 fn notrack_nodes_agree_once_they_have_asked() {
-    assert_eventful(&all(ModeName::Notrack, 1..=20));
+    assert_eventful(&all(ModeName::Notrack, 21..=40));
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn one_seed_decides_everything() {
 
 #[test]
 fn a_failing_run_becomes_smaller_and_fails_alike_when_it_is_repeated() {
-    let mut scenario = Scenario::draw(2, Some(ModeName::Ftfw));
+    let mut scenario = Scenario::draw(4, Some(ModeName::Ftfw));
     scenario
         .schedule
         .acts
