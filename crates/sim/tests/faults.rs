@@ -35,8 +35,8 @@ const PLANTED: [(Fault, Promise, Needs, usize); 16] = [
     (
         Fault::StaleLifeAccepted,
         Promise::Incarnation,
-        |plan| plan.crashes && plan.severity > 2,
-        40,
+        |plan| plan.crashes && plan.severity > 2 && !plan.clock_jumps,
+        200,
     ),
     (Fault::OverflowNotHealed, Promise::Agreement, anything, 15),
     (
