@@ -105,7 +105,11 @@ public_keys = [\"{other_key}\"]
             other.0,
             other.1,
         );
-        let text = converted.success().unwrap() + &more;
+        let converted = converted.success().unwrap();
+        let text = match speech {
+            Speech::Native => without_links(&converted) + &more,
+            _ => converted + &more,
+        };
         self.daemon.stop().unwrap();
         self.daemon = Daemon::prepare(&program, &pair.lab, &self.firewall, &self.config).unwrap();
         self.daemon.configure_toml(&text).unwrap();
@@ -126,6 +130,23 @@ public_keys = [\"{other_key}\"]
         self.daemon.client(["-n"]).unwrap();
         self.speech = Speech::Old(peer);
     }
+}
+
+/// Takes the links of version 1 out of a configuration.
+fn without_links(text: &str) -> String {
+    let mut is_link = false;
+    let mut left = String::new();
+    for line in text.lines() {
+        if line.starts_with('[') {
+            is_link = line.starts_with("[[sync.link") || line.starts_with("[sync.link");
+        }
+        if !is_link {
+            left += line;
+            left.push('\n');
+        }
+    }
+    assert!(left.len() < text.len(), "no link in {text}");
+    left
 }
 
 /// Waits until the standby holds what the active node holds.
