@@ -1,34 +1,19 @@
 //! Nodes of the native dialect over real QUIC, under any trouble: what one has, the others have of it.
 
+mod native;
+
 use std::time::Duration;
 
-use engine::api::{ExpectationSync, ExternalMode, InternalMode};
-use engine::{Mode, NativeSettings, Settings, Side, StandbySettings};
-use flow::{Flow, FlowFilter};
+use engine::api::ExpectationSync;
+use engine::{Settings, Side};
+use flow::Flow;
 use sim::mesh::{Mesh, name};
 use sim::{Faults, Rng};
 
 fn settings() -> Settings {
     Settings {
-        mode: Mode::Ftfw {
-            resend_queue_len: 131_072,
-            ack_window: 300,
-        },
-        internal: InternalMode::Cache,
-        external: ExternalMode::Cache,
-        links: Vec::new(),
-        native: NativeSettings::default(),
-        standby: StandbySettings::default(),
-        policy: engine::api::PolicySettings::default(),
-        commit_timeout_s: None,
-        purge_timeout: Duration::from_secs(5),
-        startup_resync: false,
-        tcp_window_tracking: false,
         expectation_sync: ExpectationSync::All,
-        cache_limit: 100_000,
-        filter: FlowFilter::default(),
-        overrun_resync: Some(Duration::from_secs(2)),
-        poll: None,
+        ..native::settings(false)
     }
 }
 

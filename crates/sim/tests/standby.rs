@@ -1,39 +1,24 @@
 //! Hot standby: the peer's entries are in the kernel before they are needed, and belong to whoever forwards.
 
+mod native;
+
 use std::time::Duration;
 
-use engine::api::{ExpectationSync, ExternalMode, InternalMode, LinkSettings};
+use engine::api::LinkSettings;
 use engine::role::RoleCause;
-use engine::{Command, Mode, Role, Settings, Side, StandbySettings};
-use flow::FlowFilter;
+use engine::{Command, Role, Settings, Side};
 use sim::told::Told;
 use sim::world::Outfit;
 use sim::{A, B, Rng, World};
 
 fn settings() -> Settings {
     Settings {
-        mode: Mode::Ftfw {
-            resend_queue_len: 131_072,
-            ack_window: 300,
-        },
-        internal: InternalMode::Cache,
-        external: ExternalMode::Cache,
         links: vec![LinkSettings {
             payload_len: 1472,
             default: true,
         }],
-        native: engine::NativeSettings::default(),
-        standby: StandbySettings { inject: true },
-        commit_timeout_s: None,
-        purge_timeout: Duration::from_secs(5),
         startup_resync: true,
-        tcp_window_tracking: false,
-        expectation_sync: ExpectationSync::Off,
-        cache_limit: 100_000,
-        policy: engine::api::PolicySettings::default(),
-        filter: FlowFilter::default(),
-        overrun_resync: Some(Duration::from_secs(2)),
-        poll: None,
+        ..native::settings(true)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Settings of nodes of the native dialect.
+//! Settings of nodes of the native dialect, and of standbys whose kernel follows.
 
 use std::time::Duration;
 
