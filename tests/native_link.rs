@@ -104,9 +104,24 @@ fn loss_reordering_and_delay_are_seen_in_the_numbers_and_nowhere_else() {
         namespace.lose("sync", LOSS).unwrap();
     }
     let mut table = Table::open(&nodes.namespaces[0]).unwrap();
+    let lost = |nodes: &Nodes| {
+        let each = nodes.namespaces.each_ref();
+        each.map(|namespace| namespace.lost().unwrap())
+    };
     let mut number = 0;
-    let until = Instant::now() + Duration::from_secs(5);
-    while Instant::now() < until {
+    let begun = Instant::now();
+    // Chance decides which packets are lost, and one node says little: it goes on until all of it was seen.
+    let seen = |nodes: &Nodes| {
+        lost(nodes).iter().all(|lost| *lost > 0)
+            && relay.overtaken.load(Ordering::Relaxed) > 10
+            && nodes.peer(0)["lost_packets"].as_u64() > Some(0)
+    };
+    while begun.elapsed() < Duration::from_secs(5) || !seen(&nodes) {
+        assert!(
+            begun.elapsed() < Duration::from_secs(40),
+            "{:?}",
+            lost(&nodes)
+        );
         table
             .create((number..number + 20).map(sample::nth))
             .unwrap();
@@ -133,14 +148,8 @@ fn loss_reordering_and_delay_are_seen_in_the_numbers_and_nowhere_else() {
     assert!((there_and_back..2.0).contains(&p50), "{peer}");
     assert!(p99 >= p50 && p99 < 10.0, "{peer}");
     assert!((there_and_back..1.0).contains(&round_trip), "{peer}");
-    assert!(peer["lost_packets"].as_u64() > Some(0), "{peer}");
-    let lost = nodes
-        .namespaces
-        .each_ref()
-        .map(|namespace| namespace.lost().unwrap());
     let overtaken = relay.overtaken.load(Ordering::Relaxed);
-    eprintln!("lost {lost:?}, overtaken {overtaken}");
-    assert!(lost.iter().all(|lost| *lost > 0) && overtaken > 10);
+    eprintln!("lost {:?}, overtaken {overtaken}", lost(&nodes));
 
     // The link stays as bad as it is.
     nodes.wait_for_entries(table.len().unwrap() as u64);
