@@ -21,7 +21,7 @@ use thread_priority::{
 use crate::wire::{self, Moment};
 
 /// Distance of two batches.
-const TICK: Duration = Duration::from_millis(1);
+pub(crate) const TICK: Duration = Duration::from_millis(1);
 const STEP: Duration = Duration::from_millis(50);
 const LIFE: Duration = Duration::from_secs(1);
 
@@ -36,7 +36,7 @@ pub(crate) struct Done {
 }
 
 /// What happens to a flow, and how long after its beginning.
-const STAGES: [(Duration, Stage); 4] = [
+pub(crate) const STAGES: [(Duration, Stage); 4] = [
     (Duration::ZERO, Stage::Begin),
     (STEP, Stage::Replied),
     (STEP.saturating_mul(2), Stage::Established),
@@ -52,8 +52,18 @@ pub(crate) enum Stage {
 }
 
 /// Whether a flow stays.
-fn stays(number: u32) -> bool {
+pub(crate) fn stays(number: u32) -> bool {
     number.is_multiple_of(10)
+}
+
+/// How many of `flows` have come to a stage, which is reached `delay` after the beginning of a flow.
+pub(crate) fn due(now: Duration, delay: Duration, rate: u32, flows: u32) -> u32 {
+    // A stage whose time has not come has nothing due.
+    let Some(passed) = now.checked_sub(delay) else {
+        return 0;
+    };
+    let due = passed.as_secs_f64() * f64::from(rate);
+    (due as u32 + 1).min(flows)
 }
 
 /// Makes `rate` flows a second for `seconds`, in a namespace, above everything else on the machine.
@@ -86,13 +96,7 @@ fn generate(socket: &RequestSocket, rate: u32, flows: u32) -> Result<Done> {
         let now = begun.elapsed();
         batch.clear();
         for (next, (delay, stage)) in next.iter_mut().zip(STAGES) {
-            let due = now.saturating_sub(delay).as_secs_f64() * f64::from(rate);
-            // A stage whose time has not come has nothing due.
-            let due = if now < delay {
-                0
-            } else {
-                (due as u32 + 1).min(flows)
-            };
+            let due = due(now, delay, rate, flows);
             while *next < due && batch.len() < 128 * 1024 {
                 if !(matches!(stage, Stage::End) && stays(*next)) {
                     write(&mut batch, *next, stage);

@@ -1,7 +1,8 @@
 //! `cargo xtask bench`: the daemon beside the original and beside what the kernel allows, in one run.
 //!
 //! Every number is taken alternately of both programs and of the floor; what counts is the ratio. In reading order:
-//! `options`, `pair` (two nodes), `native` (two of the native dialect), `node` (what a running one is asked), `load` (real kernel entries at a rate), `wire`
+//! `options`, `pair` (two nodes), `native` (two of the native dialect), `node` (what a running one is asked), `load` (real kernel entries at a rate), `feed`
+//! (what an active node says of them, for a standby alone), `wire`
 //! (what arrives when), `equal` (whether tables are), `floor` (the least that must be done), `measures`, `book` (numbers
 //! and their spread), `targets` (what is to hold), `rows`, `report`, `plots`, `record` (events for the measures of single steps).
 
@@ -10,6 +11,7 @@
 mod book;
 mod cpu;
 mod equal;
+mod feed;
 mod floor;
 mod load;
 mod measures;

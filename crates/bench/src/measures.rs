@@ -80,13 +80,13 @@ macro_rules! measures {
 }
 
 measures! {
-    "cpu", "CPU per flow at 10k and 40k flows/s", Alone, ALL, 60, cpu::cpu;
+    "cpu", "CPU per flow at 10k and 40k flows/s", Alone, ALL, 45, cpu::cpu;
     "modes", "the same with NOTRACK, multicast and ALARM", Alone, 3, 45, cpu::modes;
     "rates", "CPU per flow over the rate (plot)", Alone, 1, 75, cpu::rates;
     "quarter", "lossless rate, active node on 25 % of a core", Alone, ALL, 50, rate::quarter;
-    "tenth", "lossless rate, standby on 10 % of a core", Alone, ALL, 50, rate::tenth;
+    "tenth", "lossless rate, standby on 10 % of a core", Alone, ALL, 75, rate::tenth;
     "free", "lossless rate, nothing limited", Alone, 2, 45, rate::free;
-    "latency", "insert to datagram, idle and under load; insert to answer of the peer's `-s`", Alone, ALL, 45, latency::latency;
+    "latency", "insert to datagram, idle and under load; insert to answer of the peer's `-s`", Alone, ALL, 35, latency::latency;
     "idle", "memory and processor of a pair without traffic", Alone, ALL, 22, idle::idle;
     "memory", "bytes per entry", Table, ALL, 25, table::table;
     "list", "`-i` and `-e`", Table, ALL, 10, table::table;
@@ -96,7 +96,7 @@ measures! {
     "pause", "longest pause of replication during `-i`, `-R`, `-B`, `-c`", Table, ALL, 35, table::table;
     "commit", "`-c`, and own events lost", Table, ALL, 15, table::table;
     "takeover", "stock four commands, and `role primary`", Alone, ALL, 80, takeover::takeover;
-    "loss", "equality on a link that loses 0, 1, 5, 20 %", Alone, ALL, 65, loss::loss;
+    "loss", "equality on a link that loses 0, 1, 5, 20 %", Alone, ALL, 55, loss::loss;
     "lossy", "the same with NOTRACK and ALARM at 5 %", Alone, 1, 75, loss::modes;
     "expiry", "forwarded flows that expire in one pass", Alone, ALL, 90, expiry::expiry;
     "scale", "CPU per event, 10k to 2M entries", Alone, ALL, 45, scale::scale;
