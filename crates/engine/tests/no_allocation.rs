@@ -1,44 +1,11 @@
 //! In steady state an event costs no allocation, from the kernel's bytes to the peer's datagram.
-#![allow(unsafe_code)]
 
 mod common;
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 
 use common::{FTFW, Node, flow, settings};
 use ctnetlink::{EventKind, Header, emit};
 use engine::{LinkId, Mode, Output};
 use syncwire::{Flags, encode};
-
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every call is handed on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promise is the one needed here.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is the one needed here.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promise is the one needed here.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// One life of each of 1000 connections, sent and, where the mode has it, acknowledged. Returns events.
 fn round(node: &mut Node, events: &[Vec<u8>], ack: &mut Vec<u8>, peer_seq: &mut u32) -> usize {
@@ -77,17 +44,14 @@ fn assert_no_allocation(mode: Mode) {
     for _ in 0..3 {
         round(&mut node, &events, &mut ack, &mut peer_seq);
     }
-    let before = ALLOCATIONS.get();
     let mut count = 0;
-    for _ in 0..5 {
-        count += round(&mut node, &events, &mut ack, &mut peer_seq);
-    }
+    let allocations = allocation_counter::measure(|| {
+        for _ in 0..5 {
+            count += round(&mut node, &events, &mut ack, &mut peer_seq);
+        }
+    });
     assert_eq!(count, 15_000);
-    assert_eq!(
-        ALLOCATIONS.get() - before,
-        0,
-        "allocations for {count} events"
-    );
+    assert_eq!(allocations.count_total, 0, "for {count} events");
     assert_eq!(node.internal(), 0);
 }
 
