@@ -55,6 +55,8 @@ pub struct PeerLine {
     pub refused: u64,
     pub malformed: u64,
     pub resumed: u64,
+    #[serde(default)]
+    pub asked_again: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,6 +132,7 @@ impl PeerLine {
             refused: peer.refused,
             malformed: peer.malformed,
             resumed: peer.resumed,
+            asked_again: peer.asked_again,
             address: connection.address,
             public_key: connection.key,
             cipher: connected.then(|| connection.cipher.to_owned()),

@@ -208,8 +208,11 @@ impl Peer {
         Some((from, u32::try_from(away).unwrap_or(u32::MAX)))
     }
 
-    /// So far they have been looked at; `None`: all of them.
-    pub(crate) fn aged(&mut self, now: Instant, next: Option<u32>) {
+    /// So far they have been looked at; `None`: all of them. `has_expired`: some have run out.
+    pub(crate) fn aged(&mut self, now: Instant, next: Option<u32>, has_expired: bool) {
+        if has_expired {
+            self.hearer.proved_at = None;
+        }
         self.aging = Some(match next {
             Some(next) => (now, next),
             None => (now + AGING_PAUSE, 0),
@@ -272,6 +275,7 @@ impl Peer {
             messages_sent: self.teller.messages,
             messages_received: self.hearer.messages,
             resumed: self.hearer.resumed,
+            asked_again: self.hearer.asked_again,
         }
     }
 

@@ -257,6 +257,8 @@ pub struct PeerSnapshot {
     pub messages_received: u64,
     /// Times that a session went on from its position.
     pub resumed: u64,
+    /// Entries asked for again: they had run out here while it was away, and it may have refreshed them.
+    pub asked_again: u64,
 }
 
 /// A queue.

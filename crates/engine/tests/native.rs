@@ -213,6 +213,81 @@ fn an_end_that_was_lost_with_a_stream_is_told_again() {
 }
 
 #[test]
+fn what_ran_out_while_the_peer_was_away_is_asked_for_and_is_no_difference() {
+    let mut mesh = pair();
+    for n in 0..600 {
+        let timeout_s = Some(if n % 2 == 0 { 20 } else { 600 });
+        mesh.event(
+            0,
+            EventKind::New,
+            0,
+            &Flow {
+                timeout_s,
+                ..flow(n)
+            },
+        );
+    }
+    mesh.join(0, 1);
+    mesh.settle();
+    mesh.cut(0, 1);
+    mesh.run(seconds(35));
+    assert_eq!(
+        mesh.flows(1, Side::External).len(),
+        300,
+        "their timeout has passed"
+    );
+    // Traffic has refreshed most of them over there: of that nothing is told. Some have ended, some have changed.
+    for n in 0..100 {
+        mesh.event(0, EventKind::Destroy, 0, &flow(n));
+        mesh.event(0, EventKind::Update, 0, &established(100 + n));
+        mesh.event(0, EventKind::New, 0, &flow(1000 + n));
+    }
+    let before = mesh.bytes(0, 1);
+    mesh.join(0, 1);
+    mesh.settle();
+    assert_equal(&mesh);
+    let (teller, hearer) = (mesh.peer(0, 1), mesh.peer(1, 0));
+    // Those that live, and a second time those that were heard of before the answer came.
+    let asked = hearer.asked_again;
+    assert!((250..=300).contains(&asked), "{asked}");
+    assert_eq!((hearer.received.repaired(), hearer.received.doubts), (0, 0));
+    assert_eq!(teller.sent.doubts, 0);
+    let each = (mesh.bytes(0, 1) - before) / 450;
+    assert!(each < 60, "{each} bytes for an entry that was told");
+}
+
+#[test]
+fn a_change_of_what_ran_out_here_brings_it_back_at_once() {
+    let mut mesh = pair();
+    let timeout_s = Some(20);
+    let short = Flow {
+        timeout_s,
+        ..flow(5)
+    };
+    mesh.event(0, EventKind::New, 0, &short);
+    mesh.join(0, 1);
+    mesh.settle();
+    mesh.cut(0, 1);
+    mesh.run(seconds(35));
+    assert_eq!(mesh.flows(1, Side::External).len(), 0);
+    mesh.event(
+        0,
+        EventKind::Update,
+        0,
+        &Flow {
+            timeout_s,
+            ..established(5)
+        },
+    );
+    mesh.join(0, 1);
+    mesh.run(Duration::from_millis(1));
+    assert_equal(&mesh);
+    assert_eq!(mesh.flows(1, Side::External).len(), 1);
+    mesh.settle();
+    assert_eq!(mesh.peer(1, 0).received.repaired(), 0);
+}
+
+#[test]
 fn a_break_in_the_middle_of_everything_loses_nothing() {
     let mut mesh = pair();
     for n in 0..20_000 {

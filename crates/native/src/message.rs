@@ -35,9 +35,7 @@ pub use entry::{Changes, canonical_expectation, canonical_flow};
 pub use fields::Fields;
 pub use stream::{BODY_LEN_MAX, Decoder, Encoder, StreamError};
 pub use wire::MessageError;
-pub use word::{
-    Capabilities, Hashes, Hello, Offer, Range, Resume, RoleWord, Table, Takeover, Word,
-};
+pub use word::{Capabilities, Hashes, Hello, Range, Resume, RoleWord, Table, Takeover, Word};
 
 /// Version of the dialect, told in [`Hello`].
 pub const VERSION: u8 = 1;

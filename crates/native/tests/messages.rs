@@ -6,8 +6,8 @@ use common::{expectations, flows, flows_of, nat_flow, plain_flow, read, tuple, w
 use flow::{Flow, ProtoInfo, Status, Tcp, TcpState};
 use native::digest::{Digest, DigestKey};
 use native::message::{
-    BODY_LEN_MAX, Capabilities, Decoder, Encoder, Fields, Hashes, Hello, Message, Offer, Range,
-    Resume, RoleWord, StreamError, Table, Takeover, Word,
+    BODY_LEN_MAX, Capabilities, Decoder, Encoder, Fields, Hashes, Hello, Message, Range, Resume,
+    RoleWord, StreamError, Table, Takeover, Word,
 };
 use proptest::prelude::*;
 
@@ -207,11 +207,6 @@ fn words() -> Vec<Word<'static>> {
         Word::Check(range, Digest([9; 16])),
         Word::Doubt(range, None),
         Word::Doubt(range, Some(hashes)),
-        Word::Offer(Offer {
-            table: Table::Flows,
-            first: 5,
-            hashes,
-        }),
         Word::Want {
             table: Table::Flows,
             first: 5,
@@ -225,7 +220,6 @@ fn words() -> Vec<Word<'static>> {
         }),
         Word::Request,
         Word::Returned { had: 70_000 },
-        Word::Goodbye,
     ]
 }
 

@@ -137,10 +137,9 @@ fn troubled(seed: u64, trouble: &mut Trouble) {
 fn native_nodes_agree_after_any_trouble() {
     let mut trouble = Trouble::default();
     // More: `MESH_SEEDS=500 cargo test --release -p sim --test mesh`.
-    let seeds = std::env::var("MESH_SEEDS")
-        .ok()
-        .and_then(|n| n.parse().ok());
-    for seed in 1..=seeds.unwrap_or(8) {
+    let seeds = native::seeds(8);
+    let are_many = seeds.end - seeds.start > 7;
+    for seed in seeds {
         troubled(seed, &mut trouble);
     }
     let eventful = trouble.lost > 100
@@ -148,7 +147,7 @@ fn native_nodes_agree_after_any_trouble() {
         && trouble.crashes > 3
         && trouble.partitions > 3
         && trouble.resumed > 0;
-    assert!(eventful, "{trouble:?}");
+    assert!(eventful || !are_many, "{trouble:?}");
 }
 
 #[test]

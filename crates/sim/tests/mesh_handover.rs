@@ -267,11 +267,7 @@ impl Run {
 
 #[test]
 fn every_connection_has_one_owner_and_is_in_all_kernels_whoever_is_taken_over_by_name() {
-    let seeds = std::env::var("MESH_SEEDS").ok();
-    let seeds = seeds.and_then(|n| n.parse().ok()).unwrap_or(12);
-    let first = std::env::var("MESH_SEED").ok();
-    let first = first.and_then(|n| n.parse().ok()).unwrap_or(1);
-    for seed in first..first + seeds {
+    for seed in native::seeds(12) {
         let mut run = Run::new(seed);
         for _ in 0..4 {
             run.take_over();

@@ -178,16 +178,19 @@ impl Engine {
         let end = from
             .saturating_add(AGE_STEP)
             .min(external.flows.positions());
+        let mut has_expired = false;
         for id in from..end {
             let Some(slot) = external.flows.get(id) else {
                 continue;
             };
             let timeout_s = slot.value().timeout_s.unwrap_or(UNTOLD_TIMEOUT_S);
             if timeout_s < away_s {
-                external.flows.remove(id);
+                external.flow_handles.expire(&mut external.flows, id);
+                has_expired = true;
             }
         }
-        peer.aged(now, (end < external.flows.positions()).then_some(end));
+        let next = (end < external.flows.positions()).then_some(end);
+        peer.aged(now, next, has_expired);
     }
 
     /// Has everybody who follows a cache take note of what happened to it.

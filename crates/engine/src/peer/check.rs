@@ -56,12 +56,34 @@ impl Hearer {
             ),
         };
         let is_equal = ours.finish() == digest && found.is_whole || found.is_refused;
-        if !is_equal {
+        if found.is_expired {
+            // The peer does not have it otherwise: it is asked for what this node lacks.
+            self.want_expired(teller, external, range);
+        } else if !is_equal {
             self.stats.doubts += 1;
             (self.is_doubted, self.proved_at) = (true, None);
             self.doubt(teller, external, range);
         }
-        self.follow_round(now, range, is_equal);
+        self.follow_round(now, range, is_equal && !found.is_expired);
+    }
+
+    /// Asks for what has run out here.
+    fn want_expired(&mut self, teller: &mut Teller, external: &External, range: Range) {
+        let (mirror, end) = match range.table {
+            Table::Flows => (&external.flow_handles, external.flow_handles.end()),
+            Table::Expectations => return,
+        };
+        let mut first = range.first;
+        let end = handles(range).end.min(end);
+        while first < end {
+            let count = (end - first).min(u64::BITS);
+            let expired = (0..count).filter(|bit| mirror.is_expired(first + bit));
+            let wanted = expired.fold(0, |wanted, bit| wanted | 1 << bit);
+            if wanted != 0 {
+                self.want(teller, range.table, first, wanted);
+            }
+            first += count;
+        }
     }
 
     /// Has the peer look closer.
@@ -147,6 +169,8 @@ struct Found {
     is_whole: bool,
     /// Among it are entries that this node does not want: nothing can be said of the range.
     is_refused: bool,
+    /// Some of it has run out here while the peer was away.
+    is_expired: bool,
 }
 
 fn compare<T: Object>(
@@ -158,11 +182,13 @@ fn compare<T: Object>(
     let mut found = Found {
         is_whole: true,
         is_refused: false,
+        is_expired: false,
     };
     let mut count = 0;
     let end = handles(range).end.min(mirror.end());
     for handle in range.first..end {
         found.is_refused |= mirror.refused() > 0 && mirror.is_refused(handle);
+        found.is_expired |= mirror.is_expired(handle);
         let Some(slot) = mirror.id(handle).and_then(|id| cache.get(id)) else {
             continue;
         };

@@ -84,6 +84,7 @@ pub(crate) struct Hearer {
     pub(super) malformed: u64,
     pub(super) messages: u64,
     pub(super) resumed: u64,
+    pub(super) asked_again: u64,
     pub(super) news: Vec<News>,
     /// Positions that are about to be needed; kept for its memory.
     ahead: Vec<(u32, bool)>,
@@ -113,6 +114,7 @@ impl Hearer {
             malformed: 0,
             messages: 0,
             resumed: 0,
+            asked_again: 0,
             news: Vec::new(),
             ahead: Vec::new(),
         }
@@ -337,7 +339,9 @@ impl Hearer {
     ) {
         let (cache, handles) = (&mut external.flows, &mut external.flow_handles);
         let Some(id) = handles.id(handle) else {
-            if !handles.is_refused(handle) {
+            if handles.is_expired(handle) {
+                self.want(teller, Table::Flows, handle, 1);
+            } else if !handles.is_refused(handle) {
                 // It was lost here: have it told whole.
                 doubt_one(teller, handle, 0);
             }
@@ -358,6 +362,19 @@ impl Hearer {
                 let hash = self.digest.as_mut().map_or(0, |d| d.flow_hash(&flow));
                 doubt_one(teller, handle, !hash);
             }
+        }
+    }
+
+    /// Asks for what has run out here: bit `n` of `handles` is the handle `first + n`.
+    pub(super) fn want(&mut self, teller: &mut Teller, table: Table, first: u32, handles: u64) {
+        let want = Word::Want {
+            table,
+            first,
+            handles,
+        };
+        // Otherwise the next comparison comes upon it.
+        if teller.answer(&want) {
+            self.asked_again += u64::from(handles.count_ones());
         }
     }
 
@@ -395,7 +412,11 @@ impl Hearer {
                     self.news.push(News::Returned { had });
                 }
             }
-            Word::Offer(_) | Word::Want { .. } | Word::Goodbye => {}
+            Word::Want {
+                table,
+                first,
+                handles,
+            } => teller.wanted(table, first, handles),
         }
     }
 

@@ -8,6 +8,9 @@ const NONE: u32 = u32::MAX;
 /// An entry that this node does not want stands under this handle.
 const REFUSED: u32 = u32::MAX - 1;
 
+/// What stood under this handle has run out while its origin was away; it may still have it.
+const EXPIRED: u32 = u32::MAX - 2;
+
 /// The handles of one table. An entry without one is an orphan: its origin has started anew and has not said
 /// yet whether it still has it.
 #[derive(Debug, Default)]
@@ -15,6 +18,7 @@ pub(crate) struct Mirror {
     ids: Vec<u32>,
     handles: Vec<u32>,
     refused: usize,
+    expired: usize,
 }
 
 /// What was under a handle before it was told.
@@ -34,7 +38,7 @@ impl Mirror {
     /// The entry under a handle: both must name each other.
     pub(crate) fn id(&self, handle: u32) -> Option<u32> {
         let id = self.ids.get(handle as usize).copied();
-        id.filter(|&id| id < REFUSED && self.handles.get(id as usize) == Some(&handle))
+        id.filter(|&id| id < EXPIRED && self.handles.get(id as usize) == Some(&handle))
     }
 
     /// Whether there is an entry under this handle that this node does not want.
@@ -44,6 +48,11 @@ impl Mirror {
 
     pub(crate) fn refused(&self) -> usize {
         self.refused
+    }
+
+    /// Whether what stood under this handle has run out here.
+    pub(crate) fn is_expired(&self, handle: u32) -> bool {
+        self.expired > 0 && self.ids.get(handle as usize) == Some(&EXPIRED)
     }
 
     /// Puts an entry under a handle.
@@ -120,6 +129,18 @@ impl Mirror {
         was_there
     }
 
+    /// An entry has run out. Its handle stays taken: only its origin knows whether it was refreshed.
+    pub(crate) fn expire<T: Object>(&mut self, cache: &mut Cache<T>, id: u32) {
+        let handle = self.handles.get(id as usize).copied();
+        match handle.filter(|&handle| self.id(handle) == Some(id)) {
+            Some(handle) => {
+                self.vacate(cache, handle);
+                self.set(handle, EXPIRED);
+            }
+            None => cache.remove(id),
+        }
+    }
+
     /// Nothing stands under this handle, but what did stays as an orphan; its position.
     pub(crate) fn release(&mut self, handle: u32) -> Option<u32> {
         let id = self.id(handle);
@@ -184,5 +205,7 @@ impl Mirror {
         let before = std::mem::replace(slot, id);
         self.refused += usize::from(id == REFUSED);
         self.refused -= usize::from(before == REFUSED);
+        self.expired += usize::from(id == EXPIRED);
+        self.expired -= usize::from(before == EXPIRED);
     }
 }

@@ -94,6 +94,11 @@ impl Proof {
         }
     }
 
+    /// The round under way proves nothing: another one follows at once.
+    pub(super) fn look_again(&mut self) {
+        self.is_doubted = true;
+    }
+
     /// Whether the peer waits for a closer look.
     pub(super) fn is_asked(&self) -> bool {
         !self.doubts.is_empty() || !self.closer.is_empty()

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use native::message::{RoleWord, Takeover, Word};
+use native::message::{RoleWord, Table, Takeover, Word};
 use native::{DigestKey, Encoder};
 
 use super::known::Known;
@@ -258,6 +258,25 @@ impl Teller {
             let takeover = Word::Takeover(Takeover { term, from });
             self.encoder.word(&mut self.out, &takeover);
         }
+    }
+
+    /// The peer lacks what it was told under these handles: bit `n` is the handle `first + n`.
+    pub(super) fn wanted(&mut self, table: Table, first: u32, handles: u64) {
+        let side = match table {
+            Table::Flows => &mut self.flows,
+            Table::Expectations => &mut self.expectations,
+        };
+        for bit in (0..u64::BITS).filter(|bit| handles >> bit & 1 != 0) {
+            // Nothing was told of handles further on.
+            if let Some(id) = first.checked_add(bit)
+                && id < side.known.end()
+            {
+                // Or of its end, if there is nothing any more.
+                side.known.insert(id);
+                side.pending.mark(id, Marks::WHOLE);
+            }
+        }
+        self.proof.look_again();
     }
 
     pub(super) fn ask_for_own(&mut self) {

@@ -8,13 +8,12 @@ mod number {
     pub(super) const HELLO: u32 = 0;
     pub(super) const CHECK: u32 = 1;
     pub(super) const DOUBT: u32 = 2;
-    pub(super) const OFFER: u32 = 3;
     pub(super) const WANT: u32 = 4;
     pub(super) const COMPLETE: u32 = 5;
     pub(super) const ROLE: u32 = 6;
     pub(super) const TAKEOVER: u32 = 7;
     pub(super) const REQUEST: u32 = 8;
-    pub(super) const GOODBYE: u32 = 9;
+    // 3 and 9 are free.
     // 10 and 11 are statements, 13 is returned: entries, read where entries are.
     pub(super) const FLOW_STATEMENT: u32 = 10;
     pub(super) const EXPECTATION_STATEMENT: u32 = 11;
@@ -132,17 +131,6 @@ impl std::fmt::Debug for Hashes {
     }
 }
 
-/// Hashes of entries that a restarted sender has, so that the receiver keeps those it knows already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Offer {
-    /// Table.
-    pub table: Table,
-    /// Handle of the first hash.
-    pub first: u32,
-    /// One per handle.
-    pub hashes: Hashes,
-}
-
 /// What a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RoleWord {
@@ -176,9 +164,8 @@ pub enum Word<'a> {
     /// The receiver's entries under these handles have another digest. With hashes, one per handle, where the
     /// range is short enough ([`Hashes::MAX`]) to be stated.
     Doubt(Range, Option<Hashes>),
-    /// Entries by their hashes.
-    Offer(Offer),
-    /// Of an offer, the handles whose entries the receiver lacks: bit `n` is the handle `first + n`.
+    /// What stood under these handles has run out at the receiver, and it wants it again: bit `n` is the handle
+    /// `first + n`.
     Want {
         /// Table.
         table: Table,
@@ -187,7 +174,7 @@ pub enum Word<'a> {
         /// Which.
         handles: u64,
     },
-    /// Every entry has been told or offered since the stream began. What was not, is no more.
+    /// Every entry has been told since the sender's start. What was not, is no more.
     Complete,
     /// The sender's role, and the term in which it took it.
     Role(RoleWord, u64),
@@ -200,8 +187,6 @@ pub enum Word<'a> {
         /// Connections that it had when it was asked; of those, the ones were given back that had not been told again.
         had: u64,
     },
-    /// The sender ends on purpose: its entries are still its own.
-    Goodbye,
 }
 
 pub(super) fn put(buf: &mut Vec<u8>, word: &Word<'_>) {
@@ -219,12 +204,6 @@ pub(super) fn put(buf: &mut Vec<u8>, word: &Word<'_>) {
             if let Some(hashes) = hashes {
                 put_hashes(buf, hashes);
             }
-        }
-        Word::Offer(offer) => {
-            put_var(buf, number::OFFER);
-            put_table(buf, offer.table);
-            put_var(buf, offer.first);
-            put_hashes(buf, &offer.hashes);
         }
         Word::Want {
             table,
@@ -252,7 +231,6 @@ pub(super) fn put(buf: &mut Vec<u8>, word: &Word<'_>) {
             put_var(buf, number::RETURNED);
             put_var(buf, *had);
         }
-        Word::Goodbye => put_var(buf, number::GOODBYE),
     }
 }
 
@@ -272,11 +250,6 @@ pub(super) fn read<'a>(
             };
             Word::Doubt(range, hashes)
         }
-        number::OFFER => Word::Offer(Offer {
-            table: read_table(reader)?,
-            first: reader.var32("handle")?,
-            hashes: read_hashes(reader)?,
-        }),
         number::WANT => Word::Want {
             table: read_table(reader)?,
             first: reader.var32("handle")?,
@@ -292,7 +265,6 @@ pub(super) fn read<'a>(
         number::RETURNED => Word::Returned {
             had: reader.var64("count")?,
         },
-        number::GOODBYE => Word::Goodbye,
         _ => return Ok(None),
     }))
 }

@@ -30,3 +30,11 @@ pub(crate) fn settings(inject: bool) -> Settings {
         poll: None,
     }
 }
+
+/// The seeds that a test runs: `usual` many from 1 on, or as `MESH_SEEDS` (how many) and `MESH_SEED` (the first) say.
+#[allow(dead_code, reason = "not every test runs many seeds")]
+pub(crate) fn seeds(usual: u64) -> std::ops::Range<u64> {
+    let number = |name| std::env::var(name).ok()?.parse().ok();
+    let first = number("MESH_SEED").unwrap_or(1);
+    first..first + number("MESH_SEEDS").unwrap_or(usual)
+}
