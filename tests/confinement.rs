@@ -313,6 +313,11 @@ fn what_a_daemon_could_not_remove_is_swept_away_and_a_live_one_is_left_alone() {
     assert!(daemon.path("ctl").exists() && daemon.path("lock").exists());
     daemon.kill().unwrap();
     assert!(daemon.path("ctl").exists() && daemon.path("lock").exists());
+    // As in `/var/lock`, where everybody may write and files are the daemon's user's.
+    let lock = daemon.path("lock");
+    std::os::unix::fs::chown(&lock, Some(65534), None).unwrap();
+    let everybody = Permissions::from_mode(0o1777);
+    std::fs::set_permissions(lock.parent().unwrap(), everybody).unwrap();
     daemon.client(["sweep"]).unwrap();
     assert!(!daemon.path("ctl").exists() && !daemon.path("lock").exists());
 }

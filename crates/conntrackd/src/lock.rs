@@ -11,13 +11,16 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 
 use crate::load;
 use crate::log::{Level, complain};
 
 /// A number that is no request: every daemon closes the connection without a word and counts nothing.
 const NO_REQUEST: u32 = 27;
+
+/// How often it is tried again while others make and remove the file. A link to nowhere is never to be had.
+const ATTEMPTS: u32 = 100;
 
 /// The lock file, held. Removed when dropped.
 #[derive(Debug)]
@@ -52,14 +55,10 @@ impl LockFile {
         if control_socket.is_some_and(answers) {
             return Err(LockError::Held(path.to_owned()));
         }
-        loop {
-            let file = OpenOptions::new()
-                .create(true)
-                .write(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(path)
-                .map_err(create)?;
+        for _ in 0..ATTEMPTS {
+            let Some(file) = open(path).map_err(create)? else {
+                continue;
+            };
             let held = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(held) => held,
                 Err((_, nix::Error::EWOULDBLOCK)) => {
@@ -79,6 +78,25 @@ impl LockFile {
                 _ => {}
             }
         }
+        Err(LockError::Held(path.to_owned()))
+    }
+}
+
+/// Opens the file, or makes it; `None` if somebody else does or undoes the same at this moment.
+///
+/// Not in one call: where everybody may write (`/var/lock`), the kernel lets nobody, root included, open with `O_CREAT` what
+/// another user owns (`fs.protected_regular`).
+fn open(path: &Path) -> io::Result<Option<File>> {
+    let mut options = OpenOptions::new();
+    // Nobody must be able to stop us by a pipe of that name.
+    options.write(true).custom_flags(OFlag::O_NONBLOCK.bits());
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        opened => return opened.map(Some),
+    }
+    match options.create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+        made => made.map(Some),
     }
 }
 
@@ -167,6 +185,24 @@ mod tests {
         ));
         drop(listener);
         LockFile::acquire(&path, Some(&socket)).unwrap();
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_at_once() {
+        let dir = directory("odd");
+        let link = dir.join("link");
+        std::os::unix::fs::symlink(dir.join("nowhere"), &link).unwrap();
+        assert!(matches!(
+            LockFile::acquire(&link, None),
+            Err(LockError::Held(_))
+        ));
+        let pipe = dir.join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(matches!(
+            LockFile::acquire(&pipe, None),
+            Err(LockError::Create { .. })
+        ));
         std::fs::remove_dir_all(dir).unwrap();
     }
 }
