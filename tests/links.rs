@@ -1,10 +1,14 @@
 //! Links whose interface comes late or goes, and peers with link-local addresses, with the original as the peer.
 
+use std::net::UdpSocket;
 use std::time::Duration;
 
 use netlab::process::wait_until;
 use netlab::{Daemon, Feature, Lab, Namespace, NodeConfig, Peer, Table, sample};
 use netlab::{require_feature_or_skip, require_root_or_skip};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use syncwire::{Change, EncodeOptions, Flags, encode};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -225,4 +229,62 @@ cases! {
     link_local_peers_reach_each_other_with_udp: reach_each_other(LINK_LOCAL_UDP, Peer::Original);
     // The original cannot be started with this.
     link_local_peers_reach_each_other_with_tcp: reach_each_other(LINK_LOCAL_TCP, Peer::Ours);
+}
+
+/// What is said of connections, some to a datagram.
+fn say(socket: &UdpSocket, change: Change, numbers: std::ops::Range<u32>) {
+    const TOGETHER: usize = 10;
+    let numbers: Vec<_> = numbers.collect();
+    for numbers in numbers.chunks(TOGETHER) {
+        let mut bytes = Vec::new();
+        for number in numbers {
+            let flow = sample::nth(*number);
+            let options = EncodeOptions::default();
+            encode::flow(&mut bytes, change, Flags::default(), 0, &flow, options);
+        }
+        socket.send(&bytes).unwrap();
+    }
+}
+
+#[test]
+fn a_commit_begins_with_what_the_peer_has_said_before_it() {
+    const ENTRIES: u32 = 1000;
+    require_root_or_skip!();
+    require_feature_or_skip!(Feature::Conntrack);
+    let mut lab = Lab::new().unwrap();
+    let [own, peer] = ["own", "peer"].map(|role| lab.namespace(role).unwrap());
+    lab.cable((&own, "sync"), (&peer, "sync")).unwrap();
+    own.add_addr("sync", &UDP.addr(0)).unwrap();
+    peer.add_addr("sync", &UDP.addr(1)).unwrap();
+    let mut config = UDP.config(0);
+    (config.mode, config.mode_lines) = ("NOTRACK".to_owned(), Vec::new());
+    let lines = config.links[0].replace('}', "RcvSocketBuffer 4194304\n}");
+    config.links = vec![lines];
+    let daemon = Daemon::start(Peer::Ours, &lab, &own, &config).unwrap();
+    let socket = peer
+        .enter(|| UdpSocket::bind((UDP.addrs[1], 3780)))
+        .unwrap();
+    let socket = socket.unwrap();
+    socket.connect((UDP.addrs[0], 3780)).unwrap();
+    let held = || daemon.counter("cache external", "current active connections");
+    say(&socket, Change::New, 0..ENTRIES);
+    assert!(wait_until(LIMIT, || held().unwrap() == u64::from(ENTRIES)));
+
+    // While it cannot look, it is told much of no account, then that nearly all have ended; and to commit.
+    let pid = Pid::from_raw(i32::try_from(daemon.pid().unwrap()).unwrap());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    for _ in 0..1000 {
+        let mut bytes = Vec::new();
+        encode::control(&mut bytes, Flags::ALIVE, 0, 0, 0);
+        socket.send(&bytes).unwrap();
+    }
+    say(&socket, Change::Delete, 1..ENTRIES);
+    std::thread::scope(|scope| {
+        let commit = scope.spawn(|| daemon.client(["-c"]));
+        std::thread::sleep(Duration::from_millis(200));
+        kill(pid, Signal::SIGCONT).unwrap();
+        commit.join().unwrap().unwrap();
+    });
+    assert_eq!(Table::open(&own).unwrap().len().unwrap(), 1);
+    assert_eq!(held().unwrap(), 1);
 }

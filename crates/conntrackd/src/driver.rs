@@ -6,20 +6,21 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use ctnetlink::socket::{Batch, EVENT_BUFFER_LEN, Received};
-use engine::{ClientId, Command, KernelSocket, LinkId, LinkState, Notice, Outcome, Output};
+use engine::{ClientId, Command, KernelSocket, LinkId, LinkState, Notice, Outcome, Output, Role};
 use record::Recorded;
 use tokio::sync::{Notify, oneshot};
 
 use crate::kernel::{Events, Requests};
 use crate::link::{DatagramLink, Endpoint, StreamLink, Traffic};
 use crate::log::FlowLog;
-use crate::native::Native;
-use crate::pace::Pace;
+use crate::native::{self, Native};
+use crate::pace::{self, Pace};
 use crate::rest::Rest;
 
 /// Outputs carried out before everything else gets a turn: about a millisecond of work.
@@ -27,6 +28,9 @@ const FLUSH_BUDGET: usize = 16;
 
 /// Events read after each batch written to the kernel: twice as many as it can have raised.
 const EVENTS_PER_BATCH: usize = 256;
+
+/// Longest datagram of a peer.
+pub(crate) const DATAGRAM_LEN: usize = 65536;
 
 /// The driver, shared by all tasks of the one thread; never borrowed across a wait.
 pub(crate) type Shared = Rc<RefCell<Driver>>;
@@ -143,7 +147,15 @@ impl Driver {
     }
 
     /// Gives a command to the engine; the receiver fires when it has ended.
+    ///
+    /// A takeover begins with what peers have said before it, also with what waits in a socket until it is looked for.
     pub(crate) fn command(&mut self, command: Command) -> oneshot::Receiver<Outcome> {
+        if matches!(
+            command,
+            Command::Commit(_) | Command::Become(Role::Primary, _) | Command::TakeOver(..)
+        ) {
+            self.hear_out();
+        }
         let client = ClientId(self.next_client);
         self.next_client += 1;
         let (done, ended) = oneshot::channel();
@@ -175,7 +187,7 @@ impl Driver {
         let Some(native) = &mut self.native else {
             return Ok(true);
         };
-        let dry = native.receive(Instant::now())?;
+        let dry = native.receive(Instant::now(), &self.pace)?;
         self.flush();
         Ok(dry)
     }
@@ -287,6 +299,7 @@ impl Driver {
     pub(crate) fn datagrams<'a>(&mut self, link: usize, datagrams: impl Iterator<Item = &'a [u8]>) {
         let now = Instant::now();
         for bytes in datagrams {
+            self.pace.datagram(bytes.len());
             if let Some(id) = self.count_received(link, bytes.len()) {
                 self.engine.handle_datagram(now, id, bytes);
             }
@@ -295,6 +308,7 @@ impl Driver {
 
     /// Takes a piece of the peer's stream.
     pub(crate) fn stream(&mut self, link: usize, bytes: &[u8]) {
+        self.pace.messages(bytes.len());
         let Some(id) = self.count_received(link, bytes.len()) else {
             return;
         };
@@ -302,8 +316,51 @@ impl Driver {
         self.flush();
     }
 
+    /// Takes what the peers' sockets hold now; not what comes meanwhile for ever.
+    fn hear_out(&mut self) {
+        let mut batch = Batch::new(DATAGRAM_LEN);
+        for link in 0..self.links.len() {
+            let Some(Open::Datagram(open)) = self.links.get(link).map(|link| &link.open) else {
+                continue;
+            };
+            let receiver = Rc::clone(&open.receiver);
+            let mut left = open.buffer_len / pace::queued_len(0);
+            while left > 0 && !self.engine.is_congested() {
+                // Errors are for the task that receives.
+                let Ok(count) = batch.read(receiver.as_fd(), Batch::LEN) else {
+                    break;
+                };
+                self.datagrams(link, batch.datagrams());
+                left = left.saturating_sub(count);
+                if count < Batch::LEN {
+                    break;
+                }
+            }
+        }
+        if let Some(native) = &mut self.native {
+            let mut left = native.buffer_len() / pace::queued_len(0);
+            while left > 0 && matches!(native.receive(Instant::now(), &self.pace), Ok(false)) {
+                left = left.saturating_sub(native::DATAGRAMS_PER_TURN);
+                native.tell(&mut self.engine, Instant::now());
+            }
+            native.tell(&mut self.engine, Instant::now());
+        }
+    }
+
+    /// Has the pace know how large the smallest buffer is that a peer sends datagrams to.
+    pub(crate) fn measure_buffers(&self) {
+        let of_link = |link: &Link| match &link.open {
+            Open::Datagram(open) => Some(open.buffer_len),
+            Open::No | Open::Stream(_) => None,
+        };
+        let of_native = self.native.as_ref().map(Native::buffer_len);
+        let all = self.links.iter().filter_map(of_link).chain(of_native);
+        if let Some(smallest) = all.min() {
+            self.pace.set_link_buffer(smallest);
+        }
+    }
+
     fn count_received(&mut self, link: usize, len: usize) -> Option<LinkId> {
-        self.pace.messages(len);
         self.links.get_mut(link)?.traffic.received(len);
         u8::try_from(link).ok().map(LinkId)
     }

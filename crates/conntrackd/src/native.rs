@@ -19,10 +19,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::Notify;
 
 use crate::keys::{self, KeyFileError};
-use crate::pace::SEND_PAUSE;
+use crate::pace::{Pace, SEND_PAUSE};
 
 /// Datagrams handed to the transport before everything else gets a turn.
-const DATAGRAMS_PER_TURN: usize = 256;
+pub(crate) const DATAGRAMS_PER_TURN: usize = 256;
 
 /// Transmits in one turn: about a millisecond of work.
 const TRANSMITS_PER_TURN: usize = 128;
@@ -65,6 +65,8 @@ pub(crate) struct Native {
     sent_at: Option<Instant>,
     /// Something waits until then.
     send_at: Option<Instant>,
+    /// Bytes of the socket's buffer.
+    buffer_len: usize,
     buffer: Vec<u8>,
     spare: VecDeque<Vec<u8>>,
     foreign_told: u64,
@@ -122,6 +124,9 @@ impl Native {
             failure: None,
         });
         let segments = state.gro_segments();
+        let buffer_len = socket2::SockRef::from(&socket)
+            .recv_buffer_size()
+            .unwrap_or(RECEIVE_BUFFER_LEN);
         Ok(Self {
             transport: Transport::new(settings, seed, now)?,
             socket,
@@ -132,6 +137,7 @@ impl Native {
             blocked: Rc::default(),
             sent_at: None,
             send_at: None,
+            buffer_len,
             buffer: vec![0; BATCH_SIZE * segments * 1500],
             spare: VecDeque::new(),
             foreign_told: 0,
@@ -144,8 +150,13 @@ impl Native {
         self.socket.as_fd()
     }
 
+    /// Bytes of the socket's buffer.
+    pub(crate) fn buffer_len(&self) -> usize {
+        self.buffer_len
+    }
+
     /// Reads what has arrived. Returns whether the socket ran dry.
-    pub(crate) fn receive(&mut self, now: Instant) -> io::Result<bool> {
+    pub(crate) fn receive(&mut self, now: Instant, pace: &Pace) -> io::Result<bool> {
         let mut left = DATAGRAMS_PER_TURN;
         while left > 0 {
             let each = self.buffer.len() / BATCH_SIZE;
@@ -169,6 +180,7 @@ impl Native {
                     let ecn = meta
                         .ecn
                         .and_then(|ecn| transport::EcnCodepoint::from_bits(ecn as u8));
+                    pace.native_datagram(datagram.len());
                     let datagram = datagram.into();
                     self.transport
                         .handle_datagram(now, meta.addr, meta.dst_ip, ecn, datagram);

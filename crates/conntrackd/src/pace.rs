@@ -12,8 +12,9 @@ use tokio::sync::Notify;
 /// How long events are let come together at most: the peer hears of them so much later.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// The same where only the peer has something to say. What it said is safe in the socket meanwhile.
-const LONG_PAUSE: Duration = Duration::from_millis(5);
+/// The same where only the peer has something to say. What it said is safe in the socket meanwhile, and is taken from
+/// there before a takeover begins.
+const LONG_PAUSE: Duration = Duration::from_millis(10);
 
 /// While the daemon is busy, datagrams of the native dialect leave no closer together than this, and fuller.
 pub(crate) const SEND_PAUSE: Duration = Duration::from_millis(2);
@@ -27,8 +28,8 @@ const WINDOW: Duration = Duration::from_millis(50);
 /// Pauses in a row in which less than half of much came, until a sign is waited for again.
 const PATIENCE: u8 = 2;
 
-/// Messages of the peer that may come together: half of what a socket buffer of the usual size holds.
-const MESSAGES_MAX: u32 = 700;
+/// Bytes of the usual buffer of a socket for datagrams, until it is known.
+const LINK_BUFFER_LEN: usize = 212_992;
 
 /// Events that may come together.
 const EVENTS_MAX: u32 = 512;
@@ -59,6 +60,8 @@ struct State {
     looked_at: Instant,
     come: Come,
     events_max: u32,
+    /// Bytes of the smallest buffer of a socket that a peer sends to.
+    link_buffer_len: usize,
     /// How long to pause.
     pause: Option<Duration>,
     /// Pauses in a row that were not worth it.
@@ -70,6 +73,19 @@ struct State {
 struct Come {
     events: u32,
     messages: u32,
+    /// Bytes that datagrams took of their socket's buffer.
+    queued: usize,
+}
+
+/// Bytes of a socket's buffer that a datagram takes, about and not less: the kernel's room comes in powers of two, of
+/// which headers have a part, with a description.
+pub(crate) fn queued_len(datagram_len: usize) -> usize {
+    const HEADERS: usize = 450;
+    const DESCRIPTION: usize = 320;
+    let room = datagram_len.saturating_add(HEADERS);
+    room.checked_next_power_of_two()
+        .unwrap_or(room)
+        .saturating_add(DESCRIPTION)
 }
 
 impl Pace {
@@ -81,6 +97,7 @@ impl Pace {
                 looked_at: now,
                 come: Come::default(),
                 events_max: EVENTS_MAX,
+                link_buffer_len: LINK_BUFFER_LEN,
                 pause: None,
                 in_vain: 0,
             }),
@@ -94,6 +111,11 @@ impl Pace {
         self.with(|state| state.events_max = events.clamp(1, EVENTS_MAX));
     }
 
+    /// The smallest buffer of a socket that a peer sends datagrams to has this size: half of it may be filled.
+    pub(crate) fn set_link_buffer(&self, len: usize) {
+        self.with(|state| state.link_buffer_len = len);
+    }
+
     /// So many events were read.
     pub(crate) fn events(&self, count: usize) {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
@@ -102,9 +124,20 @@ impl Pace {
         });
     }
 
-    /// So many bytes of a peer were read.
+    /// A datagram of a peer was read.
+    pub(crate) fn datagram(&self, len: usize) {
+        self.count_messages(len / MESSAGE_LEN);
+        self.count_queued(len);
+    }
+
+    /// So many bytes of the stream of a peer were read.
     pub(crate) fn messages(&self, len: usize) {
         self.count_messages(len / MESSAGE_LEN);
+    }
+
+    /// A datagram of the native dialect was read.
+    pub(crate) fn native_datagram(&self, len: usize) {
+        self.count_queued(len);
     }
 
     /// So many bytes of the stream of a peer of the native dialect were read.
@@ -121,6 +154,12 @@ impl Pace {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.with(|state| {
             state.come.messages = state.come.messages.saturating_add(count);
+        });
+    }
+
+    fn count_queued(&self, len: usize) {
+        self.with(|state| {
+            state.come.queued = state.come.queued.saturating_add(queued_len(len));
         });
     }
 
@@ -149,6 +188,7 @@ impl State {
         self.looked_at = now;
         self.window.events = self.window.events.saturating_add(come.events);
         self.window.messages = self.window.messages.saturating_add(come.messages);
+        self.window.queued = self.window.queued.saturating_add(come.queued);
         if let Some(pause) = self.pause {
             self.judge(pause, come, passed);
             if self.pause.is_none() {
@@ -178,13 +218,18 @@ impl State {
     fn pause_for(&self, come: Come, passed: Duration, busy: u32) -> Option<Duration> {
         let is_busy =
             |count: u32| u128::from(count) * 1000 >= u128::from(busy) * passed.as_micros();
-        // No longer than it takes for so many to come.
-        let at_most =
-            |pause: Duration, most: u32, count: u32| pause.min(passed * most / count.max(1));
+        // No longer than it takes for so much to come.
+        let at_most = |pause: Duration, most: usize, count: usize| {
+            pause.min(passed.mul_f64(most as f64 / count.max(1) as f64))
+        };
         if is_busy(come.events) {
-            Some(at_most(PAUSE, self.events_max, come.events))
+            Some(at_most(
+                PAUSE,
+                self.events_max as usize,
+                come.events as usize,
+            ))
         } else if is_busy(come.messages) {
-            Some(at_most(LONG_PAUSE, MESSAGES_MAX, come.messages))
+            Some(at_most(LONG_PAUSE, self.link_buffer_len / 2, come.queued))
         } else {
             None
         }
@@ -200,7 +245,12 @@ mod tests {
     fn pause(events: u32, messages: u32, buffer_len: usize) -> Option<Duration> {
         let pace = Pace::new(Instant::now());
         pace.set_event_buffer(buffer_len);
-        let come = Come { events, messages };
+        pace.set_link_buffer(buffer_len);
+        let come = Come {
+            events,
+            messages,
+            queued: messages as usize * queued_len(MESSAGE_LEN),
+        };
         pace.with(|state| state.pause_for(come, 5 * MS, BUSY))
     }
 
@@ -234,7 +284,30 @@ mod tests {
         let small = 92 * EVENT_LEN;
         assert_eq!(pause(5 * 230, 0, small), Some(MS / 10));
         assert_eq!(pause(5 * 5120, 0, 1 << 24), Some(MS / 10));
-        assert_eq!(pause(0, 5 * 7000, small), Some(MS / 10));
+        // Datagrams of one message each fill a buffer soonest.
+        let messages = 25 * u32::try_from(small / queued_len(MESSAGE_LEN)).unwrap();
+        let shorter = pause(0, messages, small).unwrap();
+        assert!((MS / 10..MS / 8).contains(&shorter), "{shorter:?}");
+        assert_eq!(pause(0, messages, 1 << 28), Some(LONG_PAUSE));
+    }
+
+    #[test]
+    fn a_datagram_takes_no_more_of_a_buffer_than_is_counted() {
+        for len in [8, MESSAGE_LEN, 500, 700, 1300, 1468] {
+            let [receiver, sender] =
+                [0; 2].map(|port| std::net::UdpSocket::bind(("127.0.0.1", port)).unwrap());
+            let socket = socket2::SockRef::from(&receiver);
+            socket.set_recv_buffer_size(1 << 16).unwrap();
+            let counted = socket.recv_buffer_size().unwrap() / queued_len(len);
+            receiver.set_nonblocking(true).unwrap();
+            for _ in 0..counted {
+                let to = receiver.local_addr().unwrap();
+                sender.send_to(&vec![0; len], to).unwrap();
+            }
+            let mut room = [0; 2048];
+            let held = (0..counted).filter(|_| receiver.recv(&mut room).is_ok());
+            assert_eq!(held.count(), counted, "{len}");
+        }
     }
 
     #[test]

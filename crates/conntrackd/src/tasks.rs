@@ -27,7 +27,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::yield_now;
 
-use crate::driver::{Driver, Open, Shared};
+use crate::driver::{DATAGRAM_LEN, Driver, Open, Shared};
 use crate::interfaces::{self, Interface, Watch};
 use crate::reader::Reader;
 
@@ -36,9 +36,6 @@ const REPLIES_PER_TURN: usize = 4;
 
 /// Timeouts in a row that are served without waiting for the next millisecond, which is the tick of the runtime's clock.
 const AT_ONCE: u32 = 32;
-
-/// Longest datagram of a peer.
-const DATAGRAM_LEN: usize = 65536;
 
 /// How often a link that could not be opened is tried again without a sign from the kernel.
 const REOPEN: Duration = Duration::from_secs(1);
@@ -380,6 +377,7 @@ pub(crate) fn refresh_links(shared: &Shared) -> bool {
             driver.engine.handle_link(Instant::now(), LinkId(id), state);
         }
     }
+    driver.measure_buffers();
     driver.flush();
     all_open
 }

@@ -18,6 +18,8 @@ pub(crate) struct DatagramLink {
     pub(crate) receiver: std::rc::Rc<UdpSocket>,
     /// Index of the interface it was opened on.
     pub(crate) interface_index: u32,
+    /// Bytes of the receiver's buffer.
+    pub(crate) buffer_len: usize,
 }
 
 impl DatagramLink {
@@ -35,10 +37,12 @@ impl DatagramLink {
         };
         sender.set_nonblocking(true)?;
         receiver.set_nonblocking(true)?;
+        let buffer_len = receiver.recv_buffer_size()?;
         Ok(Self {
             sender: sender.into(),
             receiver: std::rc::Rc::new(UdpSocket::from_std(receiver.into())?),
             interface_index,
+            buffer_len,
         })
     }
 
