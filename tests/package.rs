@@ -15,8 +15,13 @@ use netlab::{Lab, Peer, require_root_or_skip};
 
 #[path = "documents/blocks.rs"]
 mod blocks;
+#[path = "package/boot.rs"]
+mod boot;
+#[path = "package/root.rs"]
+mod root;
 
 use blocks::{blocks, workspace};
+use root::Root;
 
 const UNIT: &str = "usr/lib/systemd/system/conntrackd.service";
 const WANTED: &str = "etc/systemd/system/multi-user.target.wants/conntrackd.service";
@@ -24,22 +29,6 @@ const WANTED: &str = "etc/systemd/system/multi-user.target.wants/conntrackd.serv
 const START_MAX: Duration = Duration::from_millis(50);
 /// Of so many starts the fastest counts.
 const STARTS: usize = 10;
-/// Where the package system keeps its own books; and what the linker's cache and logs say of an installation.
-const BOOKS: [&str; 11] = [
-    "var/lib/dpkg",
-    "var/lib/apt",
-    "var/log",
-    "var/cache",
-    "var/lib/rpm",
-    "root/.rpmdb",
-    // Copies that are made whenever a user is.
-    "etc/passwd-",
-    "etc/shadow-",
-    "etc/group-",
-    "etc/gshadow-",
-    "run/adduser",
-];
-
 fn xtask(words: &[&str]) -> PathBuf {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command.args(words);
@@ -54,77 +43,6 @@ fn package(lab: &Lab, format: &str) -> PathBuf {
     let programs = program.parent().unwrap().to_str().unwrap().to_owned();
     let out = lab.dir().to_str().unwrap();
     xtask(&[format, "--binaries", &programs, "--out", out])
-}
-
-/// A clean Debian in the lab's folder.
-struct Root(PathBuf);
-
-impl Root {
-    fn new(lab: &Lab) -> Self {
-        let archive = xtask(&["root"]);
-        let root = lab.dir().join("root");
-        fs::create_dir(&root).unwrap();
-        let mut tar = Command::new("tar");
-        // Devices cannot be made everywhere; one is needed.
-        tar.arg("--extract")
-            .arg("--exclude=./dev/*")
-            .arg("--file")
-            .arg(archive);
-        tar.arg("--directory").arg(&root);
-        run_within(tar, "", COMMAND_LIMIT)
-            .unwrap()
-            .success()
-            .unwrap();
-        fs::write(root.join("dev/null"), "").unwrap();
-        fs::create_dir_all(root.join("target/package")).unwrap();
-        // An administrator is asked whether the distribution's package may go.
-        let answers = root.join("etc/apt/apt.conf.d/yes");
-        fs::write(answers, "APT::Get::Assume-Yes \"true\";\n").unwrap();
-        Self(root)
-    }
-
-    fn try_run(&self, line: &str) -> netlab::process::Finished {
-        let mut command = Command::new("chroot");
-        command.arg(&self.0).args(["/bin/sh", "-c", line]);
-        command.env("DEBIAN_FRONTEND", "noninteractive");
-        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-        run_within(command, "", COMMAND_LIMIT).unwrap()
-    }
-
-    fn run(&self, line: &str) -> String {
-        let finished = self.try_run(line).success();
-        finished.unwrap_or_else(|error| panic!("{line}: {error:#}"))
-    }
-
-    /// Installs a package as the documents say, from the folder in which it was made.
-    fn install(&self, package: &Path) {
-        let folder = self.path("target/package");
-        fs::copy(package, folder.join(package.file_name().unwrap())).unwrap();
-        self.run(&documented("apt install "));
-    }
-
-    fn path(&self, path: &str) -> PathBuf {
-        self.0.join(path.trim_start_matches('/'))
-    }
-
-    fn has(&self, path: &str) -> bool {
-        self.path(path).symlink_metadata().is_ok()
-    }
-
-    fn read(&self, path: &str) -> String {
-        fs::read_to_string(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-    }
-
-    /// Everything there is but the books, what was laid into `srv`, and the packages made.
-    fn paths(&self) -> BTreeSet<String> {
-        let listing =
-            self.run("find / -xdev -not -path '/srv/*' -not -path '/target/*' -not -path '/dev/*'");
-        let own = |path: &&str| {
-            let path = path.trim_start_matches('/');
-            !BOOKS.iter().any(|book| path.starts_with(book)) && path != "dev"
-        };
-        listing.lines().filter(own).map(str::to_owned).collect()
-    }
 }
 
 /// What the documents have for a host, all of it run here.

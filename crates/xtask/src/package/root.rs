@@ -1,4 +1,4 @@
-//! A clean Debian, as small as one can be, for trying packages in.
+//! A clean Debian, as small as one that boots can be, for trying packages in.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::tools::ensure_tools;
 
 /// What the distribution's own programs need, and what the package's scripts and files are for. The programs themselves are not
 /// in it, but lie ready under `/srv`, so that they can be installed without a network.
-const INCLUDED: &str = "init-system-helpers,adduser,libmnl0,libnetfilter-conntrack3,libnetfilter-cthelper0,libnetfilter-queue1,libnfnetlink0,libsystemd0";
+const INCLUDED: &str = "systemd-sysv,dbus,init-system-helpers,adduser,libmnl0,libnetfilter-conntrack3,libnetfilter-cthelper0,libnetfilter-queue1,libnfnetlink0,libsystemd0";
 const READY: &str = "cd \"$1\" && chroot . sh -c 'cd /srv && apt-get -qq download conntrackd conntrack' \
     && rm -rf var/lib/apt/lists usr/share/doc usr/share/locale usr/share/man \
     && echo force-unsafe-io > etc/dpkg/dpkg.cfg.d/quick";
@@ -31,7 +31,7 @@ pub(crate) fn run() -> Result<ExitCode> {
 /// As [`run`].
 pub(crate) fn ensure() -> Result<PathBuf> {
     let suite = suite()?;
-    let archive = cache()?.join(format!("clean-root-{suite}.tar"));
+    let archive = cache()?.join(format!("root-{suite}.tar"));
     if archive.is_file() {
         return Ok(archive);
     }
