@@ -41,11 +41,13 @@ pub enum Fault {
     WallClockAges,
     /// Every fifth end that the peer tells is ignored.
     EndOfPeerIgnored,
+    /// A change of an entry is written before the kernel has answered the one before.
+    InjectionNotAwaited,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::NackIgnored,
         Self::AckOffByOne,
         Self::DeletionLostInBulk,
@@ -62,6 +64,7 @@ impl Fault {
         Self::VersionIgnored,
         Self::WallClockAges,
         Self::EndOfPeerIgnored,
+        Self::InjectionNotAwaited,
     ];
 }
 

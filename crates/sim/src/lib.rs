@@ -25,6 +25,7 @@ pub mod trace;
 pub mod watch;
 pub mod workload;
 pub mod world;
+pub(crate) mod writing;
 
 pub use kernel::SimKernel;
 pub use link::{Faults, SimLink};

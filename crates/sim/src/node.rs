@@ -12,6 +12,7 @@ use flow::{Expectation, Flow};
 
 use crate::kernel::Received;
 use crate::link::Datagram;
+use crate::writing::{Answered, Writing};
 use crate::{Rng, SimKernel};
 
 /// Datagrams read before the outputs are carried out.
@@ -53,7 +54,8 @@ pub struct Node {
     pub reading_ms: u64,
     /// Time in microseconds that the kernel takes for some parts of a table.
     pub dump_us: u64,
-    /// Time in microseconds that the kernel takes for a batch of requests.
+    /// Time in microseconds that the kernel takes for a batch of requests. Meanwhile everything else goes on; with 0 the
+    /// answers are there at once.
     pub batch_us: u64,
     /// What was written to the streams to peers and not taken yet.
     pub streams: Vec<(PeerId, Vec<u8>)>,
@@ -70,7 +72,7 @@ pub struct Node {
     index: u32,
     events_at: Option<Instant>,
     dump_at: Option<Instant>,
-    answers_at: Option<Instant>,
+    writing: Writing,
     pending: BTreeSet<u64>,
     next_client: u64,
     rng: Rng,
@@ -100,7 +102,7 @@ impl Node {
             index,
             events_at: None,
             dump_at: None,
-            answers_at: None,
+            writing: Writing::default(),
             pending: BTreeSet::new(),
             next_client: 0,
             rng,
@@ -148,7 +150,8 @@ impl Node {
         self.streams.clear();
         self.frozen_until = None;
         self.inbox.clear();
-        (self.events_at, self.dump_at, self.answers_at) = (None, None, None);
+        (self.events_at, self.dump_at) = (None, None);
+        self.writing.clear();
         self.pending.clear();
     }
 
@@ -216,7 +219,7 @@ impl Node {
         if self.frozen_until.is_some() {
             return self.frozen_until;
         }
-        let own = [self.events_at, self.dump_at, self.answers_at];
+        let own = [self.events_at, self.dump_at, self.writing.next()];
         let own = own.into_iter().flatten().min();
         [engine.poll_timeout(), own].into_iter().flatten().min()
     }
@@ -232,16 +235,9 @@ impl Node {
         }
         if self.dump_at.is_some_and(|at| at <= now) {
             self.dump_at = None;
-            self.read_answers(now, KernelSocket::Dump);
+            self.read_table(now);
         }
-        if self.answers_at.is_some_and(|at| at <= now) {
-            self.answers_at = None;
-            for socket in SOCKETS {
-                if socket != KernelSocket::Dump {
-                    self.read_answers(now, socket);
-                }
-            }
-        }
+        self.go_on_writing(now);
         if let Some(engine) = &mut self.engine
             && engine.poll_timeout().is_some_and(|at| at <= now)
         {
@@ -317,18 +313,53 @@ impl Node {
         }
     }
 
-    fn read_answers(&mut self, now: Instant, socket: KernelSocket) {
-        let port_id = self.port_id(socket);
+    fn read_table(&mut self, now: Instant) {
+        let port_id = self.port_id(KernelSocket::Dump);
+        for _ in 0..READ_LIMIT {
+            match self.kernel.read_answer(now, port_id) {
+                Received::Empty => break,
+                part => self.take(now, KernelSocket::Dump, part),
+            }
+        }
+    }
+
+    fn take(&mut self, now: Instant, socket: KernelSocket, answer: Received) {
         let Some(engine) = &mut self.engine else {
             return;
         };
-        for _ in 0..READ_LIMIT {
-            match self.kernel.read_answer(now, port_id) {
-                Received::Data(bytes) => engine.handle_kernel_reply(now, socket, &bytes),
-                Received::Overrun => engine.handle_kernel_overrun(now, socket),
-                Received::Empty => break,
+        match answer {
+            Received::Data(bytes) => engine.handle_kernel_reply(now, socket, &bytes),
+            Received::Overrun => engine.handle_kernel_overrun(now, socket),
+            Received::Empty => return,
+        }
+        self.inputs += 1;
+    }
+
+    /// The kernel does what it is asked, and has answered all of it, except for a dump. What is left of lost answers tells
+    /// nothing.
+    fn execute(&mut self, now: Instant, socket: KernelSocket, batch: &[u8]) -> Answered {
+        let port_id = self.port_id(socket);
+        self.kernel.execute(now, port_id, batch);
+        let mut answers = Vec::new();
+        while socket != KernelSocket::Dump && self.kernel.has_answers(port_id) {
+            answers.push(self.kernel.read_answer(now, port_id));
+        }
+        if answers.contains(&Received::Overrun) {
+            answers = vec![Received::Overrun];
+        }
+        (socket, answers)
+    }
+
+    fn go_on_writing(&mut self, now: Instant) {
+        let takes = Duration::from_micros(self.batch_us);
+        while let Some((at, socket, batch)) = self.writing.next_done(now, takes) {
+            let answered = self.execute(now, socket, &batch);
+            self.writing.answer(at, takes, answered);
+        }
+        for (socket, answers) in self.writing.take_answers(now) {
+            for answer in answers {
+                self.take(now, socket, answer);
             }
-            self.inputs += 1;
         }
     }
 
@@ -345,14 +376,15 @@ impl Node {
                     send(link, bytes);
                 }
                 Output::Kernel { socket, bytes } => {
-                    let batch = bytes.to_vec();
-                    self.kernel.execute(now, self.port_id(socket), &batch);
-                    // A kernel has answered before its socket's `send` returns; dumps take their time.
-                    while socket != KernelSocket::Dump
-                        && self.batch_us == 0
-                        && self.kernel.has_answers(self.port_id(socket))
-                    {
-                        self.read_answers(now, socket);
+                    if self.batch_us == 0 {
+                        let batch = bytes.to_vec();
+                        let (_, answers) = self.execute(now, socket, &batch);
+                        for answer in answers {
+                            self.take(now, socket, answer);
+                        }
+                    } else {
+                        let takes = Duration::from_micros(self.batch_us);
+                        self.writing.ask(now, takes, socket, bytes);
                     }
                 }
                 Output::Done { client, .. } => {
@@ -374,11 +406,6 @@ impl Node {
         let port_id = self.port_id(KernelSocket::Dump);
         if self.kernel.has_answers(port_id) && self.dump_at.is_none() {
             self.dump_at = Some(now + Duration::from_micros(self.dump_us));
-        }
-        let mut answered = SOCKETS.into_iter().filter(|s| *s != KernelSocket::Dump);
-        let waits = answered.any(|socket| self.kernel.has_answers(self.port_id(socket)));
-        if waits && self.answers_at.is_none() {
-            self.answers_at = Some(now + Duration::from_micros(self.batch_us));
         }
     }
 }

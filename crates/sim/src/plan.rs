@@ -53,6 +53,8 @@ pub struct Plan {
     pub table_max: usize,
     /// Events that may wait for an engine.
     pub event_buffer: usize,
+    /// Time in microseconds that each node's kernel takes for a batch of requests.
+    pub batch_us: [u64; 2],
     /// Steps of 20 ms with faults.
     pub steps: u64,
     /// How bad links get: 0 not at all, 3 very.
@@ -105,6 +107,8 @@ impl Plan {
         }
         let severity = rng.below(4);
         let crashes = rng.chance(300) && !one_way;
+        let mut apart = rng.clone().fork();
+        let batch_us = [(); 2].map(|()| *apart.pick(&[0, 0, 100, 3000, 20_000]));
         Self {
             mode,
             settings,
@@ -115,6 +119,7 @@ impl Plan {
             } else {
                 *rng.pick(&[20, 4096, 4096])
             },
+            batch_us,
             steps: rng.between(200, 1000),
             severity,
             crashes,

@@ -237,6 +237,7 @@ impl Run<'_> {
         for node in [A, B] {
             let it = &mut self.world.nodes[node];
             it.buffers.events = self.plan.event_buffer;
+            it.batch_us = self.plan.batch_us[node];
             it.kernel.events_on_demand = self.plan.deaf_entries;
             if node == B && self.plan.helpers_missing {
                 it.kernel.helpers = &[];

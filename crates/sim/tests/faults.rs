@@ -2,6 +2,7 @@
 
 #![cfg(feature = "planted-faults")]
 
+use engine::api::ExternalMode;
 use engine::fault::{Fault, plant};
 use sim::plan::{ModeName, Plan};
 use sim::scenario::Scenario;
@@ -17,7 +18,7 @@ fn anything(_: &Plan) -> bool {
 
 /// The fault, the promise it breaks first, what the run must be about, and the seeds it may take; twice as many as
 /// it took when this was written, and at least 10.
-const PLANTED: [(Fault, Promise, Needs, usize); 16] = [
+const PLANTED: [(Fault, Promise, Needs, usize); 17] = [
     (Fault::NackIgnored, Promise::Agreement, anything, 15),
     (Fault::AckOffByOne, Promise::NoReturn, anything, 10),
     (
@@ -59,6 +60,12 @@ const PLANTED: [(Fault, Promise, Needs, usize); 16] = [
         20,
     ),
     (Fault::EndOfPeerIgnored, Promise::NoReturn, anything, 10),
+    (
+        Fault::InjectionNotAwaited,
+        Promise::Agreement,
+        |plan| plan.settings.external == ExternalMode::Inject && plan.batch_us[1] > 5000,
+        25,
+    ),
 ];
 
 /// Runs of the reliable mode that are about what the fault needs.

@@ -40,6 +40,9 @@ fn pair(seed: u64) -> World {
         checksum: true,
     };
     let mut world = World::new(&mut rng, &outfit);
+    for node in &mut world.nodes {
+        node.batch_us = *rng.pick(&[0, 100, 3000, 20_000]);
+    }
     world.start(A);
     world.start(B);
     become_role(&mut world, A, Role::Primary);

@@ -10,7 +10,7 @@ use std::time::Instant;
 use ctnetlink::request::{self, Write};
 use flow::{Expectation, Flow, Status};
 
-use super::batch::Batch;
+use super::batch::Batches;
 use super::prepare::Rules;
 use super::{EEXIST, ENOENT};
 use crate::api::{ClientId, Scope};
@@ -81,7 +81,7 @@ pub(crate) struct Commit {
     rules: Rules,
     pass: Pass,
     cursor: Place,
-    batch: Batch<Purpose>,
+    batches: Batches<Purpose>,
     finished: Vec<(Purpose, i32)>,
     collisions: VecDeque<Collision>,
     /// Children whose master was not there; tried again as long as others succeed.
@@ -109,7 +109,7 @@ impl Commit {
                 Pass::Masters
             },
             cursor: Place { origin: 0, id: 0 },
-            batch: Batch::new(),
+            batches: Batches::new(),
             finished: Vec::new(),
             collisions: VecDeque::new(),
             orphans: VecDeque::new(),
@@ -128,10 +128,10 @@ impl Commit {
 
     /// Whether nothing is left to do.
     pub(crate) fn is_done(&self) -> bool {
-        self.pass == Pass::Done || (self.is_interrupted && !self.batch.is_under_way())
+        self.pass == Pass::Done || (self.is_interrupted && !self.batches.is_under_way())
     }
 
-    /// Ends after the batch under way.
+    /// Ends after what is under way.
     pub(crate) fn interrupt(&mut self) {
         self.is_interrupted = true;
     }
@@ -146,6 +146,8 @@ impl Commit {
     }
 
     /// Writes the next batch into [`Self::bytes`]. `false`: answers are awaited, or all is done.
+    ///
+    /// A pass begins when the one before has been decided: masters come before their children.
     pub(crate) fn next_batch(
         &mut self,
         externals: &[External],
@@ -153,22 +155,25 @@ impl Commit {
         now: Instant,
         now_s: u32,
     ) -> bool {
-        if self.batch.is_under_way() || self.is_interrupted {
+        if !self.batches.has_room() || self.is_interrupted {
             return false;
         }
-        while self.batch.is_empty() && !self.is_done() {
+        while self.batches.is_empty() && !self.is_done() {
             self.settle_collisions(externals, now_s);
-            while !self.batch.is_full() && self.next_entry(externals, now_s) {}
-            if self.batch.is_empty() {
+            while !self.batches.is_full() && self.next_entry(externals, now_s) {}
+            if self.batches.is_empty() {
+                if self.batches.is_under_way() {
+                    return false;
+                }
                 self.next_pass(with_expectations, now);
             }
         }
-        self.batch.seal()
+        self.batches.seal()
     }
 
     /// The batch to send.
     pub(crate) fn bytes(&self) -> &[u8] {
-        self.batch.bytes()
+        self.batches.bytes()
     }
 
     fn next_pass(&mut self, with_expectations: bool, now: Instant) {
@@ -230,6 +235,10 @@ impl Commit {
 
     /// Tries a child again, if since its first try another one has become a possible master.
     fn next_orphan(&mut self, externals: &[External], now_s: u32) -> bool {
+        // Whether one has is not known before.
+        if self.batches.is_under_way() {
+            return false;
+        }
         if !std::mem::take(&mut self.adopted) {
             // Their master is not there: that is what the kernel has said of each.
             for place in std::mem::take(&mut self.orphans) {
@@ -239,7 +248,7 @@ impl Commit {
             return false;
         }
         let mut any = false;
-        while !self.batch.is_full() {
+        while !self.batches.is_full() {
             let Some(place) = self.orphans.pop_front() else {
                 break;
             };
@@ -254,7 +263,7 @@ impl Commit {
             return;
         };
         let flow = self.rules.for_create(&flow, age_s);
-        self.batch.push(purpose, |buf, seq, ack| {
+        self.batches.push(purpose, |buf, seq, ack| {
             request::write_flow(buf, seq, ack, Write::Create, &flow);
         });
     }
@@ -263,14 +272,14 @@ impl Commit {
         let Some(expectation) = expectation_at(externals, place, now_s) else {
             return;
         };
-        self.batch
+        self.batches
             .push(Purpose::CreateExpectation(place), |buf, seq, ack| {
                 request::write_expectation(buf, seq, ack, Write::Create, &expectation);
             });
     }
 
     fn settle_collisions(&mut self, externals: &[External], now_s: u32) {
-        while !self.batch.is_full() {
+        while !self.batches.is_full() {
             let Some(collision) = self.collisions.pop_front() else {
                 return;
             };
@@ -279,7 +288,7 @@ impl Commit {
                     let Some((flow, _)) = flow_at(externals, place, now_s) else {
                         continue;
                     };
-                    self.batch.push(Purpose::Lookup(place), |buf, seq, ack| {
+                    self.batches.push(Purpose::Lookup(place), |buf, seq, ack| {
                         request::get_flow(buf, seq, ack, &flow.key());
                     });
                 }
@@ -288,7 +297,7 @@ impl Commit {
                         continue;
                     };
                     let flow = self.rules.for_update(&flow, age_s, status);
-                    self.batch.push(Purpose::Update(place), |buf, seq, ack| {
+                    self.batches.push(Purpose::Update(place), |buf, seq, ack| {
                         request::write_flow(buf, seq, ack, Write::Update, &flow);
                     });
                 }
@@ -297,10 +306,10 @@ impl Commit {
                     let Some(wanted) = expectation_at(externals, place, now_s) else {
                         continue;
                     };
-                    self.batch.push(Purpose::Clear, |buf, seq, ack| {
+                    self.batches.push(Purpose::Clear, |buf, seq, ack| {
                         request::delete_expectation(buf, seq, ack, &wanted);
                     });
-                    self.batch
+                    self.batches
                         .push(Purpose::RecreateExpectation(place), |buf, seq, ack| {
                             request::write_expectation(buf, seq, ack, Write::Create, &wanted);
                         });
@@ -315,10 +324,10 @@ impl Commit {
             return;
         };
         let reply = flow.reply_direction();
-        self.batch.push(Purpose::Clear, |buf, seq, ack| {
+        self.batches.push(Purpose::Clear, |buf, seq, ack| {
             request::delete_flow(buf, seq, ack, &flow.key(), None);
         });
-        self.batch.push(Purpose::Clear, |buf, seq, ack| {
+        self.batches.push(Purpose::Clear, |buf, seq, ack| {
             request::delete_flow_by_reply(buf, seq, ack, &reply, flow.zone);
         });
         self.create(externals, place, now_s, Purpose::Recreate(place));
@@ -326,7 +335,7 @@ impl Commit {
 
     /// The kernel told an entry: the answer to a lookup.
     pub(crate) fn found(&mut self, externals: &[External], seq: u32, existing: &Flow) {
-        let Some(&Purpose::Lookup(place)) = self.batch.purpose(seq) else {
+        let Some(&Purpose::Lookup(place)) = self.batches.purpose(seq) else {
             return;
         };
         let Some((wanted, _)) = flow_at(externals, place, 0) else {
@@ -350,15 +359,15 @@ impl Commit {
         seq: u32,
         errno: i32,
     ) {
-        if self.batch.verdict(seq, errno) {
+        if self.batches.verdict(seq, errno) {
             self.complete(externals, notices);
         }
     }
 
-    /// All requests under way have been decided, or their verdicts are lost.
+    /// All requests of the first batch under way have been decided, or their verdicts are lost.
     pub(crate) fn complete(&mut self, externals: &[External], notices: &mut VecDeque<Notice>) {
         let mut finished = std::mem::take(&mut self.finished);
-        self.batch.finish(&mut finished);
+        self.batches.finish(&mut finished);
         for (purpose, errno) in finished.drain(..) {
             self.outcome(externals, notices, purpose, errno);
         }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use ctnetlink::request::{self, DumpFilter};
 use flow::Key;
 
-use super::batch::Batch;
+use super::batch::Batches;
 
 /// Something to delete.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,7 @@ enum Target {
 /// Deletions under way.
 #[derive(Debug)]
 pub(crate) struct Flush {
-    batch: Batch<()>,
+    batches: Batches<()>,
     finished: Vec<((), i32)>,
     waiting: VecDeque<Target>,
 }
@@ -26,7 +26,7 @@ pub(crate) struct Flush {
 impl Flush {
     pub(crate) fn new() -> Self {
         Self {
-            batch: Batch::new(),
+            batches: Batches::new(),
             finished: Vec::new(),
             waiting: VecDeque::new(),
         }
@@ -51,40 +51,40 @@ impl Flush {
 
     /// Whether deletions have not been sent, or not been answered.
     pub(crate) fn is_under_way(&self) -> bool {
-        !self.waiting.is_empty() || self.batch.is_under_way()
+        !self.waiting.is_empty() || self.batches.is_under_way()
     }
 
     /// Writes the next batch into [`Self::bytes`]. `false`: nothing to write, or answers are awaited.
     pub(crate) fn next_batch(&mut self) -> bool {
-        if self.batch.is_under_way() {
+        if self.batches.is_under_way() {
             return false;
         }
-        while !self.batch.is_full() {
+        while !self.batches.is_full() {
             let Some(target) = self.waiting.pop_front() else {
                 break;
             };
-            self.batch.push((), |buf, seq, ack| match target {
+            self.batches.push((), |buf, seq, ack| match target {
                 Target::AllFlows => request::flush_flows(buf, seq, &DumpFilter::default()),
                 Target::AllExpectations => request::flush_expectations(buf, seq),
                 Target::Flow(key, id) => request::delete_flow(buf, seq, ack, &key, id),
             });
         }
-        self.batch.seal()
+        self.batches.seal()
     }
 
     /// The batch to send.
     pub(crate) fn bytes(&self) -> &[u8] {
-        self.batch.bytes()
+        self.batches.bytes()
     }
 
     pub(crate) fn verdict(&mut self, seq: u32, errno: i32) {
-        if self.batch.verdict(seq, errno) {
+        if self.batches.verdict(seq, errno) {
             self.complete();
         }
     }
 
     /// Ends the batch: an entry that was not there is as good as deleted.
     pub(crate) fn complete(&mut self) {
-        self.batch.finish(&mut self.finished);
+        self.batches.finish(&mut self.finished);
     }
 }

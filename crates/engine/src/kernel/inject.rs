@@ -4,12 +4,15 @@ use std::collections::VecDeque;
 
 use ctnetlink::request::{self, Write};
 use flow::{Expectation, Flow, Key, Status};
+use foldhash::fast::FixedState;
+use hashbrown::HashSet;
 use syncwire::Change;
 
-use super::batch::Batch;
+use super::batch::Batches;
 use super::injected::Injected;
 use super::prepare::Rules;
 use super::{EEXIST, ENOENT};
+use crate::fault::{Fault, is_planted};
 use crate::snapshot::InjectStats;
 
 /// Changes that may wait. Beyond it the oldest are given up and counted: the kernel does not keep up.
@@ -48,6 +51,8 @@ enum Purpose {
         /// Of a connection.
         key: Option<Key>,
     },
+    /// Of this connection. Whether there was anything does not matter.
+    Timeout(Key),
     /// Whether there was anything does not matter.
     Clear,
 }
@@ -63,7 +68,8 @@ struct Orphan {
 #[derive(Debug)]
 pub(crate) struct Inject {
     rules: Rules,
-    batch: Batch<Purpose>,
+    batches: Batches<Purpose>,
+    under_way: UnderWay,
     finished: Vec<(Purpose, i32)>,
     waiting: VecDeque<Work>,
     /// Their master is not there yet: what was lost on the link comes later than what was not.
@@ -79,7 +85,8 @@ impl Inject {
     pub(crate) fn new(rules: Rules, limit: usize, seed: u64) -> Self {
         Self {
             rules,
-            batch: Batch::new(),
+            batches: Batches::new(),
+            under_way: UnderWay::new(seed),
             finished: Vec::new(),
             waiting: VecDeque::new(),
             orphans: VecDeque::new(),
@@ -108,7 +115,7 @@ impl Inject {
 
     /// Whether the kernel has answered all that it was asked.
     pub(crate) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && !self.batch.is_under_way()
+        self.waiting.is_empty() && !self.batches.is_under_way()
     }
 
     /// Changes that wait for the kernel.
@@ -132,35 +139,33 @@ impl Inject {
     ///
     /// `epoch`: the reading of the kernel's table under way.
     pub(crate) fn next_batch(&mut self, epoch: u16) -> bool {
-        if self.batch.is_under_way() {
+        if !self.batches.has_room() {
             return false;
         }
-        while !self.batch.is_full() {
-            // A second change of the same entry waits: a retry of the first would come after it.
+        while !self.batches.is_full() {
+            // A second change of the same entry waits: a retry of the first would come after it. So does what needs it
+            // as its master.
             let Some(work) = self.waiting.front().copied() else {
                 break;
             };
-            if self
-                .batch
-                .purposes()
-                .any(|p| matches!(p, Purpose::Try(other) if other.is_about_same(&work)))
-            {
+            if self.under_way.holds_up(&work) && !is_planted(Fault::InjectionNotAwaited) {
                 break;
             }
             self.waiting.pop_front();
             if let Some(key) = work.made() {
                 self.injected.add(key, epoch);
             }
+            self.under_way.begin(work.flow().map(Flow::key));
             self.write(work);
         }
-        self.batch.seal()
+        self.batches.seal()
     }
 
     fn write(&mut self, work: Work) {
         match work {
             Work::Flow(Change::New, flow) => {
                 let flow = self.rules.for_create(&flow, 0);
-                self.batch.push(Purpose::Try(work), |buf, seq, ack| {
+                self.batches.push(Purpose::Try(work), |buf, seq, ack| {
                     request::write_flow(buf, seq, ack, Write::Create, &flow);
                 });
             }
@@ -168,43 +173,44 @@ impl Inject {
                 // A connection that has a master there has one here.
                 let expected = flow.status_bits().common(Status::EXPECTED);
                 let flow = self.rules.for_update(&flow, 0, expected);
-                self.batch.push(Purpose::Try(work), |buf, seq, ack| {
+                self.batches.push(Purpose::Try(work), |buf, seq, ack| {
                     request::write_flow(buf, seq, ack, Write::Update, &flow);
                 });
             }
             Work::Flow(Change::Delete, flow) => {
-                self.batch.push(Purpose::Try(work), |buf, seq, ack| {
+                self.batches.push(Purpose::Try(work), |buf, seq, ack| {
                     request::delete_flow(buf, seq, ack, &flow.key(), None);
                 });
             }
             Work::Expectation(Change::Delete, wanted) => {
-                self.batch.push(Purpose::Try(work), |buf, seq, ack| {
+                self.batches.push(Purpose::Try(work), |buf, seq, ack| {
                     request::delete_expectation(buf, seq, ack, &wanted);
                 });
             }
             Work::Expectation(_, wanted) => {
-                self.batch.push(Purpose::Try(work), |buf, seq, ack| {
+                self.batches.push(Purpose::Try(work), |buf, seq, ack| {
                     request::write_expectation(buf, seq, ack, Write::Create, &wanted);
                 });
             }
             Work::ReplaceFlow(change, flow) => {
                 let reply = flow.reply_direction();
-                self.batch.push(Purpose::Clear, |buf, seq, ack| {
+                self.batches.push(Purpose::Clear, |buf, seq, ack| {
                     request::delete_flow(buf, seq, ack, &flow.key(), None);
                 });
-                self.batch.push(Purpose::Clear, |buf, seq, ack| {
+                self.batches.push(Purpose::Clear, |buf, seq, ack| {
                     request::delete_flow_by_reply(buf, seq, ack, &reply, flow.zone);
                 });
                 self.create_again(change, &flow);
             }
             Work::CreateFlow(change, flow) => self.create_again(change, &flow),
             Work::Timeout(flow) => {
-                self.batch.push(Purpose::Clear, |buf, seq, ack| {
+                let timeout = Purpose::Timeout(flow.key());
+                self.batches.push(timeout, |buf, seq, ack| {
                     request::write_flow(buf, seq, ack, Write::Update, &flow);
                 });
             }
             Work::ReplaceExpectation(change, wanted) => {
-                self.batch.push(Purpose::Clear, |buf, seq, ack| {
+                self.batches.push(Purpose::Clear, |buf, seq, ack| {
                     request::delete_expectation(buf, seq, ack, &wanted);
                 });
                 let again = Purpose::Again {
@@ -212,7 +218,7 @@ impl Inject {
                     expectation: true,
                     key: None,
                 };
-                self.batch.push(again, |buf, seq, ack| {
+                self.batches.push(again, |buf, seq, ack| {
                     request::write_expectation(buf, seq, ack, Write::Create, &wanted);
                 });
             }
@@ -226,29 +232,30 @@ impl Inject {
             expectation: false,
             key: Some(flow.key()),
         };
-        self.batch.push(again, |buf, seq, ack| {
+        self.batches.push(again, |buf, seq, ack| {
             request::write_flow(buf, seq, ack, Write::Create, &flow);
         });
     }
 
     /// The batch to send.
     pub(crate) fn bytes(&self) -> &[u8] {
-        self.batch.bytes()
+        self.batches.bytes()
     }
 
     pub(crate) fn verdict(&mut self, seq: u32, errno: i32) {
-        if self.batch.verdict(seq, errno) {
+        if self.batches.verdict(seq, errno) {
             self.complete();
         }
     }
 
-    /// Ends the batch. What has to be tried again goes before everything that came later.
+    /// Ends the first batch under way. What has to be tried again goes before everything that came later.
     pub(crate) fn complete(&mut self) {
         let mut finished = std::mem::take(&mut self.finished);
-        self.batch.finish(&mut finished);
+        self.batches.finish(&mut finished);
         while let Some((purpose, errno)) = finished.pop() {
             match (purpose, errno) {
                 (Purpose::Clear, _) => {}
+                (Purpose::Timeout(key), _) => self.under_way.end(Some(key)),
                 (
                     Purpose::Again {
                         change,
@@ -257,6 +264,7 @@ impl Inject {
                     },
                     errno,
                 ) => {
+                    self.under_way.end(key);
                     self.count(change, expectation, errno == 0);
                     match key {
                         Some(key) if errno == 0 => self.adopt(&key),
@@ -265,6 +273,7 @@ impl Inject {
                     }
                 }
                 (Purpose::Try(work), 0) => {
+                    self.under_way.end(work.flow().map(Flow::key));
                     let (change, expectation) = work.about();
                     self.count(change, expectation, true);
                     match work {
@@ -273,7 +282,10 @@ impl Inject {
                         _ => {}
                     }
                 }
-                (Purpose::Try(work), errno) => self.failed(work, errno),
+                (Purpose::Try(work), errno) => {
+                    self.under_way.end(work.flow().map(Flow::key));
+                    self.failed(work, errno);
+                }
             }
         }
         self.finished = finished;
@@ -379,16 +391,48 @@ impl Inject {
     }
 }
 
-impl Work {
-    /// Whether both concern the same entry.
-    fn is_about_same(&self, other: &Self) -> bool {
-        match (self.flow(), other.flow()) {
-            (Some(a), Some(b)) => a.orig == b.orig && a.zone.orig == b.zone.orig,
-            (None, None) => true,
-            _ => false,
+/// What the kernel has been asked to change and has not answered yet.
+#[derive(Debug)]
+struct UnderWay {
+    flows: HashSet<Key, FixedState>,
+    expectations: usize,
+}
+
+impl UnderWay {
+    fn new(seed: u64) -> Self {
+        Self {
+            flows: HashSet::with_hasher(FixedState::with_seed(seed)),
+            expectations: 0,
         }
     }
 
+    /// A change is written: of this connection, or of an expectation.
+    fn begin(&mut self, key: Option<Key>) {
+        match key {
+            Some(key) => _ = self.flows.insert(key),
+            None => self.expectations += 1,
+        }
+    }
+
+    /// It has been answered.
+    fn end(&mut self, key: Option<Key>) {
+        match key {
+            Some(key) => _ = self.flows.remove(&key),
+            None => self.expectations = self.expectations.saturating_sub(1),
+        }
+    }
+
+    /// Whether this has to wait for the answer to something.
+    fn holds_up(&self, work: &Work) -> bool {
+        let itself = match work.flow() {
+            Some(flow) => self.flows.contains(&flow.key()),
+            None => self.expectations > 0,
+        };
+        itself || work.master().is_some_and(|key| self.flows.contains(&key))
+    }
+}
+
+impl Work {
     /// Whether it is of no use any more once `later` has come.
     fn is_told_by(&self, later: &Self) -> bool {
         match (self, later) {

@@ -6,7 +6,7 @@ use ctnetlink::request;
 use flow::Key;
 
 use super::ENOENT;
-use super::batch::Batch;
+use super::batch::Batches;
 
 /// Why an entry is looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(crate) enum Doubt {
 /// Lookups under way.
 #[derive(Debug)]
 pub(crate) struct Verify {
-    batch: Batch<(Key, Doubt)>,
+    batches: Batches<(Key, Doubt)>,
     finished: Vec<((Key, Doubt), i32)>,
     waiting: VecDeque<(Key, Doubt)>,
 }
@@ -30,7 +30,7 @@ pub(crate) struct Verify {
 impl Verify {
     pub(crate) fn new() -> Self {
         Self {
-            batch: Batch::new(),
+            batches: Batches::new(),
             finished: Vec::new(),
             waiting: VecDeque::new(),
         }
@@ -48,40 +48,40 @@ impl Verify {
 
     /// Whether every lookup has been answered.
     pub(crate) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && !self.batch.is_under_way()
+        self.waiting.is_empty() && !self.batches.is_under_way()
     }
 
     /// Writes the next batch into [`Self::bytes`]. `false`: nothing to write, or answers are awaited.
     pub(crate) fn next_batch(&mut self) -> bool {
-        if self.batch.is_under_way() {
+        if self.batches.is_under_way() {
             return false;
         }
-        while !self.batch.is_full() {
+        while !self.batches.is_full() {
             let Some((key, doubt)) = self.waiting.pop_front() else {
                 break;
             };
-            self.batch.push((key, doubt), |buf, seq, ack| {
+            self.batches.push((key, doubt), |buf, seq, ack| {
                 request::get_flow(buf, seq, ack, &key);
             });
         }
-        self.batch.seal()
+        self.batches.seal()
     }
 
     /// The batch to send.
     pub(crate) fn bytes(&self) -> &[u8] {
-        self.batch.bytes()
+        self.batches.bytes()
     }
 
     /// Notes a verdict. When the batch is complete, `gone` gets the keys of those that have gone.
     pub(crate) fn verdict(&mut self, seq: u32, errno: i32, gone: impl FnMut(&Key, Doubt)) {
-        if self.batch.verdict(seq, errno) {
+        if self.batches.verdict(seq, errno) {
             self.complete(gone);
         }
     }
 
     /// Ends the batch; without a verdict an entry counts as there.
     pub(crate) fn complete(&mut self, mut gone: impl FnMut(&Key, Doubt)) {
-        self.batch.finish(&mut self.finished);
+        self.batches.finish(&mut self.finished);
         for ((key, doubt), errno) in self.finished.drain(..) {
             if errno == ENOENT {
                 gone(&key, doubt);
