@@ -10,8 +10,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use config::{Config, FilterFrom, Role, Warning};
 use ctnetlink::socket::{EventSocket, Group};
+use engine::Start;
 use engine::api::{ExternalMode, InternalMode};
-use engine::{KernelSocket, Start};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
@@ -26,6 +26,7 @@ use crate::reader::Reader;
 use crate::recording::Wish;
 use crate::rest::Rest;
 use crate::server::ControlSocket;
+use crate::writer::{Answers, Writer};
 use crate::{
     check, detach, interfaces, keepalived, load, metrics, recording, sandbox, scheduler, server,
     service, settings, tasks,
@@ -205,12 +206,23 @@ fn serve(
         keepalived::prepare(fifo);
     }
     sandbox::confine(config);
-    // With the rights of this thread, and under the same filter of calls.
+    // Both with the rights of this thread, and under the same filter of calls.
     let reader = Reader::start(driver.requests.dump(), is_realtime).map_err(StartError::Runtime)?;
+    let requests = Arc::clone(&driver.requests);
+    let (writer, answers) = Writer::start(requests, is_realtime).map_err(StartError::Runtime)?;
+    driver.write_by(writer);
     sandbox::filter_calls(config);
     let outcome = local.block_on(
         &runtime,
-        live(driver, reader, listener, config, path, log, wishes.detached),
+        live(
+            driver,
+            (reader, answers),
+            listener,
+            config,
+            path,
+            log,
+            wishes.detached,
+        ),
     );
     // Scripts take the absence of both for the end; clients that wait for it are let go last.
     drop(socket);
@@ -237,7 +249,7 @@ fn open(
     if settings.external == ExternalMode::Inject {
         tracing::info!("disabling external cache");
     }
-    let requests = Requests::open().map_err(StartError::Netlink)?;
+    let requests = Arc::new(Requests::open().map_err(StartError::Netlink)?);
     let events = open_events(config).map_err(StartError::Netlink)?;
     let since_1970 = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -346,7 +358,7 @@ fn open_events(config: &Config) -> io::Result<Option<Events>> {
 /// Everything that runs, until a signal or a client ends it.
 async fn live(
     driver: Driver,
-    reader: Reader,
+    (reader, answers): (Reader, Answers),
     listener: Option<std::os::unix::net::UnixListener>,
     config: &Config,
     path: &Path,
@@ -365,15 +377,8 @@ async fn live(
         Rc::clone(&shared),
         tasks::events(Rc::clone(&shared), limit),
     ));
-    for socket in [
-        KernelSocket::Query,
-        KernelSocket::Commit,
-        KernelSocket::Inject,
-        KernelSocket::Flush,
-    ] {
-        let replies = tasks::replies(Rc::clone(&shared), socket);
-        tokio::task::spawn_local(fatal(Rc::clone(&shared), replies));
-    }
+    let answers = tasks::answers(Rc::clone(&shared), answers);
+    tokio::task::spawn_local(fatal(Rc::clone(&shared), answers));
     let tables = tasks::tables(Rc::clone(&shared), reader);
     tokio::task::spawn_local(fatal(Rc::clone(&shared), tables));
     let native = tasks::native(Rc::clone(&shared));

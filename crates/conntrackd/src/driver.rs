@@ -22,6 +22,7 @@ use crate::log::FlowLog;
 use crate::native::{self, Native};
 use crate::pace::{self, Pace};
 use crate::rest::Rest;
+use crate::writer::{Answered, Writer};
 
 /// Outputs carried out before everything else gets a turn: about a millisecond of work.
 const FLUSH_BUDGET: usize = 16;
@@ -69,6 +70,8 @@ pub(crate) struct Signals {
     pub(crate) output: Notify,
     /// The next timeout moved forward.
     pub(crate) timer: Notify,
+    /// The thread that writes has got on, for all who wait for it.
+    pub(crate) answered: Notify,
     /// Something came to its end: a command, or the first reading of the kernel's tables.
     pub(crate) progress: Notify,
     /// The node was told what it is.
@@ -83,7 +86,9 @@ pub(crate) struct Signals {
 pub(crate) struct Driver {
     pub(crate) engine: Recorded,
     pub(crate) events: Option<Events>,
-    pub(crate) requests: Requests,
+    pub(crate) requests: Arc<Requests>,
+    /// Where long requests are written; without it all are written at once.
+    writer: Option<Writer>,
     pub(crate) links: Vec<Link>,
     /// Connections of the native dialect, where it is configured.
     pub(crate) native: Option<Native>,
@@ -110,18 +115,16 @@ impl Driver {
     pub(crate) fn new(
         engine: Recorded,
         events: Option<Events>,
-        requests: Requests,
+        requests: Arc<Requests>,
         links: Vec<Link>,
         pace: Arc<Pace>,
         now: Instant,
     ) -> Self {
-        if let Some(events) = &events {
-            pace.set_event_buffer(events.buffer_len());
-        }
-        Self {
+        let mut driver = Self {
             engine,
             events,
             requests,
+            writer: None,
             links,
             native: None,
             signals: Rc::default(),
@@ -137,6 +140,24 @@ impl Driver {
             armed: Cell::new(None),
             batch: Batch::new(EVENT_BUFFER_LEN),
             buffer: vec![0; 64 * 1024],
+        };
+        driver.follow_event_buffer();
+        driver
+    }
+
+    /// From now on a thread of its own writes what takes long.
+    pub(crate) fn write_by(&mut self, writer: Writer) {
+        self.writer = Some(writer);
+        self.follow_event_buffer();
+    }
+
+    /// No more is written at once than the buffer of the event socket holds events of.
+    fn follow_event_buffer(&mut self) {
+        if let Some(events) = &self.events {
+            self.pace.set_event_buffer(events.buffer_len());
+        }
+        if let Some(writer) = &mut self.writer {
+            writer.set_events(self.pace.events_under_way());
         }
     }
 
@@ -251,7 +272,7 @@ impl Driver {
                 }
                 Received::Overrun => {
                     events.grow();
-                    self.pace.set_event_buffer(events.buffer_len());
+                    self.follow_event_buffer();
                     self.engine.handle_overrun(now);
                 }
                 Received::WouldBlock => return Ok(true),
@@ -260,11 +281,27 @@ impl Driver {
         Ok(false)
     }
 
-    /// Reads up to `limit` answers of the kernel. Returns whether the socket ran dry.
-    pub(crate) fn read_replies(&mut self, socket: KernelSocket, limit: usize) -> io::Result<bool> {
-        let dry = self.take_replies(socket, limit)?;
-        self.flush();
-        Ok(dry)
+    /// Takes what the kernel has answered to a batch that the thread has written.
+    pub(crate) fn take_answer(&mut self, answered: Answered) -> io::Result<()> {
+        let socket = answered.socket;
+        // Its events have come by now. They must not pile up while the writing goes on.
+        self.take_events(EVENTS_PER_BATCH)?;
+        let now = Instant::now();
+        match &answered.answers {
+            Some(answers) => self.engine.handle_kernel_reply(now, socket, answers),
+            None => self.engine.handle_kernel_overrun(now, socket),
+        }
+        if let Some(writer) = &mut self.writer {
+            writer.answered(answered);
+            writer.go_on();
+        }
+        self.signals.answered.notify_waiters();
+        Ok(())
+    }
+
+    /// Whether the thread that writes has something to do.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.writer.as_ref().is_some_and(Writer::is_busy)
     }
 
     /// Takes a part of a table that was read.
@@ -280,19 +317,18 @@ impl Driver {
         }
     }
 
-    fn take_replies(&mut self, socket: KernelSocket, limit: usize) -> io::Result<bool> {
+    fn take_replies(&mut self, socket: KernelSocket) -> io::Result<()> {
         let now = Instant::now();
-        for _ in 0..limit {
+        loop {
             match self.requests.socket(socket).receive(&mut self.buffer)? {
                 Received::Data(len) => {
                     let bytes = self.buffer.get(..len).unwrap_or_default();
                     self.engine.handle_kernel_reply(now, socket, bytes);
                 }
                 Received::Overrun => self.engine.handle_kernel_overrun(now, socket),
-                Received::WouldBlock => return Ok(true),
+                Received::WouldBlock => return Ok(()),
             }
         }
-        Ok(false)
     }
 
     /// Takes datagrams of the peer.
@@ -431,11 +467,17 @@ impl Driver {
                     None
                 }
                 Output::Kernel { socket, bytes } => {
-                    let sent = self.requests.socket(socket).send(bytes);
-                    if let Err(error) = &sent {
-                        tracing::error!(?socket, %error, "the kernel took no requests");
+                    let mut writer = self.writer.as_mut();
+                    if let Some(writer) = writer.take_if(|w| !w.is_for_now(socket, bytes)) {
+                        writer.write(socket, bytes);
+                        None
+                    } else {
+                        let sent = self.requests.socket(socket).send(bytes);
+                        if let Err(error) = &sent {
+                            tracing::error!(?socket, %error, "the kernel took no requests");
+                        }
+                        Some((socket, sent.is_err()))
                     }
-                    Some((socket, sent.is_err()))
                 }
                 Output::Done { client, outcome } => {
                     if let Some(done) = self.clients.remove(&client) {
@@ -468,7 +510,7 @@ impl Driver {
                 Some((socket, true)) => self.engine.handle_kernel_overrun(Instant::now(), socket),
                 // The kernel has answered before `send` returned; a dump is read as it comes.
                 Some((socket, false)) if socket != KernelSocket::Dump => {
-                    let answers = self.take_replies(socket, 1024);
+                    let answers = self.take_replies(socket);
                     // What we write raises events: they must not pile up while we go on writing.
                     if let Err(error) = answers.and_then(|_| self.take_events(EVENTS_PER_BATCH)) {
                         tracing::error!(?socket, %error, "the kernel's answers cannot be read");

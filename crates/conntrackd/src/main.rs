@@ -37,6 +37,7 @@ mod settings;
 mod tasks;
 mod top;
 mod verbs;
+mod writer;
 
 use std::ffi::OsString;
 use std::io;

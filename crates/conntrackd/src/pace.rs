@@ -116,6 +116,11 @@ impl Pace {
         self.with(|state| state.link_buffer_len = len);
     }
 
+    /// Events that may be under way: half of what the buffer holds. A pause is over when half of them have come.
+    pub(crate) fn events_under_way(&self) -> usize {
+        self.with(|state| 2 * state.events_max as usize)
+    }
+
     /// So many events were read.
     pub(crate) fn events(&self, count: usize) {
         let count = u32::try_from(count).unwrap_or(u32::MAX);

@@ -1,9 +1,9 @@
 //! The tasks of the daemon, all on one thread, around one [`Driver`]. Only the kernel's tables are fetched by another one
-//! ([`crate::reader`]).
+//! ([`crate::reader`]), and what takes the kernel long is written by a third ([`crate::writer`]).
 //!
 //! ```text
 //!   kernel events ──► events ─┐                        ┌─► links (send, never waits)
-//!   kernel answers ─► replies ┤                        ├─► kernel (batches of requests)
+//!   kernel answers ─► answers ┤                        ├─► kernel (batches of requests)
 //!   kernel tables ──► tables ─┤                        │
 //!   peers ──► receive, native ┼─► Driver ─► Engine ─► flush ─► clients (end of a command)
 //!   clients ────────► control ┤                        └─► log
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ctnetlink::socket::Batch;
-use engine::{KernelSocket, LinkId, LinkState};
+use engine::{LinkId, LinkState};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpStream, UdpSocket};
@@ -30,9 +30,13 @@ use tokio::task::yield_now;
 use crate::driver::{DATAGRAM_LEN, Driver, Open, Shared};
 use crate::interfaces::{self, Interface, Watch};
 use crate::reader::Reader;
+use crate::writer::Answers;
 
-/// Answers read, or parts of a table taken, in one turn; a part holds about a hundred entries.
-const REPLIES_PER_TURN: usize = 4;
+/// Parts of a table taken in one turn; each holds about a hundred entries.
+const PARTS_PER_TURN: usize = 4;
+
+/// Batches whose answers are taken in one turn.
+const ANSWERS_PER_TURN: usize = 4;
 
 /// Timeouts in a row that are served without waiting for the next millisecond, which is the tick of the runtime's clock.
 const AT_ONCE: u32 = 32;
@@ -75,14 +79,24 @@ pub(crate) async fn events(shared: Shared, limit: usize) -> io::Result<()> {
     }
 }
 
-/// Reads the kernel's answers to requests on one socket.
-pub(crate) async fn replies(shared: Shared, socket: KernelSocket) -> io::Result<()> {
-    let fd = readable(shared.borrow().requests.socket(socket).as_fd())?;
+/// Takes what the kernel has answered to what was written.
+pub(crate) async fn answers(shared: Shared, mut answers: Answers) -> io::Result<()> {
     loop {
-        let mut guard = fd.readable().await?;
-        if shared.borrow_mut().read_replies(socket, REPLIES_PER_TURN)? {
-            guard.clear_ready();
+        let mut next = answers.recv().await;
+        if next.is_none() {
+            return Err(io::Error::other(
+                "the thread that writes to the kernel has ended",
+            ));
         }
+        let mut left = ANSWERS_PER_TURN;
+        while let Some(answered) = next.take() {
+            shared.borrow_mut().take_answer(answered)?;
+            left -= 1;
+            if left > 0 {
+                next = answers.try_recv().ok();
+            }
+        }
+        shared.borrow_mut().flush();
         yield_now().await;
     }
 }
@@ -92,11 +106,8 @@ pub(crate) async fn tables(shared: Shared, mut reader: Reader) -> io::Result<()>
     loop {
         let mut part = Some(reader.next().await);
         // What cannot be passed on yet is left in the kernel, which waits with the rest of a dump.
-        while shared.borrow().engine.is_congested() {
-            shared.borrow_mut().flush();
-            yield_now().await;
-        }
-        let mut left = REPLIES_PER_TURN;
+        relieve(&shared).await;
+        let mut left = PARTS_PER_TURN;
         while let Some(read) = part.take() {
             let (received, room) = read?;
             shared.borrow_mut().take_part(received, &room);
@@ -108,6 +119,20 @@ pub(crate) async fn tables(shared: Shared, mut reader: Reader) -> io::Result<()>
         }
         shared.borrow_mut().flush();
         yield_now().await;
+    }
+}
+
+/// Waits while so much is to be sent or written that no more should be read.
+async fn relieve(shared: &Shared) {
+    let signals = Rc::clone(&shared.borrow().signals);
+    while shared.borrow().engine.is_congested() {
+        shared.borrow_mut().flush();
+        let is_writing = shared.borrow().is_writing();
+        if is_writing {
+            signals.answered.notified().await;
+        } else {
+            yield_now().await;
+        }
     }
 }
 
@@ -187,6 +212,7 @@ pub(crate) async fn native(shared: Shared) -> io::Result<()> {
             }
         }
         yield_now().await;
+        relieve(&shared).await;
     }
 }
 
@@ -233,6 +259,8 @@ async fn datagrams(shared: &Shared, link: usize, socket: &UdpSocket, limit: usiz
         if !take_datagrams(&mut shared.borrow_mut(), link, socket, limit, &mut batch) {
             yield_now().await;
         }
+        // The kernel keeps what cannot be passed on yet, and drops what the buffer does not hold.
+        relieve(shared).await;
     }
 }
 
@@ -245,7 +273,6 @@ fn take_datagrams(
     batch: &mut Batch,
 ) -> bool {
     let (mut left, mut dry) = (limit, false);
-    // The kernel keeps what cannot be passed on yet, and drops what the buffer does not hold.
     while left > 0 && !driver.engine.is_congested() {
         let most = left.min(Batch::LEN);
         left -= most;
@@ -329,6 +356,7 @@ async fn stream_pieces(shared: &Shared, link: usize, stream: &TcpStream, limit: 
             }
         }
         yield_now().await;
+        relieve(shared).await;
     }
 }
 
