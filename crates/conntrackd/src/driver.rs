@@ -235,6 +235,11 @@ impl Driver {
         (!self.pace.is_busy() || next <= Instant::now()).then_some(next)
     }
 
+    /// Whether a timeout has passed.
+    pub(crate) fn is_due(&mut self) -> bool {
+        self.next_timeout().is_some_and(|at| at <= Instant::now())
+    }
+
     fn next_timeout(&mut self) -> Option<Instant> {
         let native = self.native.as_mut().and_then(Native::poll_timeout);
         [self.engine.poll_timeout(), native]

@@ -166,7 +166,10 @@ pub(crate) async fn timer(shared: Shared) {
             Some(at) if at_once < AT_ONCE && at <= Instant::now() => {
                 at_once += 1;
                 shared.borrow_mut().timeout();
-                yield_now().await;
+                // A turn of its own only where more is due.
+                if shared.borrow_mut().is_due() {
+                    yield_now().await;
+                }
             }
             Some(at) => {
                 at_once = 0;
@@ -197,7 +200,9 @@ pub(crate) async fn native(shared: Shared) -> io::Result<()> {
             ready = fd.readable() => {
                 let mut ready = ready?;
                 if shared.borrow_mut().read_native()? {
+                    // What comes next is waited for, which gives way.
                     ready.clear_ready();
+                    continue;
                 }
             }
             () = blocked.notified() => {

@@ -12,6 +12,7 @@ use flow::{Flow, Key};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use native::Fields;
+use native::message::Usual;
 use slab::Slab;
 
 use crate::journal::{Journal, Marks};
@@ -217,6 +218,21 @@ pub(crate) struct Cache<T: Object> {
     stats: CacheStats,
     /// Who follows this cache reads it here.
     pub(crate) journal: Option<Journal<T::Key>>,
+}
+
+impl Cache<PackedFlow> {
+    /// As [`Cache::assign`], of what is but usual. Returns whether it is done: not where anything is rare, or somebody follows.
+    pub(crate) fn adjust(&mut self, id: u32, changes: &Usual, now_s: u32) -> bool {
+        if let Some(slot) = self.slots.get_mut(id as usize)
+            && self.journal.is_none()
+            && slot.object.adjust(changes)
+        {
+            (slot.updated_s, slot.state) = (now_s, State::Alive);
+            self.stats.updated += 1;
+            return true;
+        }
+        false
+    }
 }
 
 impl<T: Object> Cache<T> {

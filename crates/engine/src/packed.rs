@@ -9,6 +9,7 @@ use flow::{
     Addrs, Flow, HelperName, L4, Labels, Nat, ProtoInfo, SeqAdj, Status, Synproxy, Tcp, TcpState,
     Tuple, Zone,
 };
+use native::message::Usual;
 
 mod present {
     pub(super) const STATUS: u16 = 1 << 0;
@@ -143,6 +144,23 @@ impl PackedFlow {
         self.set_proto(&update.proto);
         if update.synproxy.is_some() {
             self.present |= present::SYNPROXY_ZERO;
+        }
+        true
+    }
+
+    /// Takes over what an update tells that tells but the usual. Returns whether it did: not if anything is rare.
+    #[inline]
+    pub(crate) fn adjust(&mut self, changes: &Usual) -> bool {
+        if self.extras.is_some() {
+            return false;
+        }
+        self.scalar(present::STATUS, changes.status.map(|s| s.0), |p| {
+            &mut p.status
+        });
+        self.scalar(present::TIMEOUT, changes.timeout_s, |p| &mut p.timeout_s);
+        if let Some(state) = changes.tcp_state {
+            self.present |= present::TCP | present::TCP_STATE;
+            self.tcp_state = state as u8;
         }
         true
     }

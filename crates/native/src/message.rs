@@ -31,7 +31,7 @@ mod word;
 
 use flow::{Expectation, Flow};
 
-pub use entry::{Changes, canonical_expectation, canonical_flow};
+pub use entry::{Changes, Usual, canonical_expectation, canonical_flow};
 pub use fields::Fields;
 pub use stream::{BODY_LEN_MAX, Decoder, Encoder, StreamError};
 pub use wire::MessageError;

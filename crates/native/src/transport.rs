@@ -53,7 +53,7 @@ const WINDOW_LEN: u32 = 4 * 1024 * 1024;
 const HANDSHAKES_MAX: usize = 4;
 
 /// Packets that are acknowledged together at most ...
-const ACKNOWLEDGED_TOGETHER: u32 = 10;
+const ACKNOWLEDGED_TOGETHER: u32 = 25;
 
 /// ... and how long the first of them waits for it, unless something else is said sooner.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(25);

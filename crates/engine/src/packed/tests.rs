@@ -151,6 +151,80 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2048))]
+
+    #[test]
+    fn usual_changes_are_taken_over_in_place_as_by_a_whole_entry(
+        flow in common_entries(), told in common_entries(), fields in 0u32..32
+    ) {
+        let mut bytes = Vec::new();
+        let fields = native::Fields::from_bits(fields);
+        native::Encoder::new().update_flow(&mut bytes, 0, fields, &Flow { orig: flow.orig, ..told });
+        let mut decoder = native::Decoder::new();
+        decoder.push(&bytes);
+        let Ok(Some(Ok(native::Message::UpdateFlow { changes, .. }))) = decoder.next() else {
+            return Err(TestCaseError::fail("no update"));
+        };
+        let mut packed = PackedFlow::pack(&flow);
+        let before = packed.unpack();
+        let mut whole = before;
+        let is_read = changes.apply(&mut whole).is_ok();
+        if let Some(usual) = changes.usual() {
+            prop_assert!(is_read);
+            if packed.adjust(&usual) {
+                prop_assert_eq!(packed.unpack(), PackedFlow::pack(&whole).unpack());
+            } else {
+                prop_assert!(packed.extras.is_some());
+                prop_assert_eq!(packed.unpack(), before);
+            }
+        }
+    }
+}
+
+#[test]
+fn only_the_usual_is_taken_for_usual() {
+    use native::Fields;
+    let usual = [Fields::STATUS, Fields::TIMEOUT, Fields::TCP_STATE];
+    let rare = [
+        Fields::TCP_OPTIONS,
+        Fields::MARK,
+        Fields::REPLY,
+        Fields::LABELS,
+    ];
+    let addrs = Addrs::new([10, 0, 0, 1].into(), [10, 0, 0, 2].into()).unwrap();
+    let l4 = L4::Ports { src: 1, dst: 80 };
+    let mut flow = Flow::new(Tuple {
+        addrs,
+        proto: 6,
+        l4,
+    });
+    (flow.status, flow.timeout_s, flow.mark) = (Some(Status::CONFIRMED), Some(5), Some(7));
+    flow.proto = ProtoInfo::Tcp(Tcp {
+        state: TcpState::from_number(3),
+        ..Tcp::default()
+    });
+    let read = |fields: Fields, flow: &Flow| {
+        let mut bytes = Vec::new();
+        native::Encoder::new().update_flow(&mut bytes, 0, fields, flow);
+        let mut decoder = native::Decoder::new();
+        decoder.push(&bytes);
+        match decoder.next() {
+            Ok(Some(Ok(native::Message::UpdateFlow { changes, .. }))) => changes.usual(),
+            other => panic!("{other:?}"),
+        }
+    };
+    for field in usual {
+        assert!(read(field, &flow).is_some());
+        for rare in rare {
+            assert_eq!(read(field | rare, &flow), None);
+        }
+    }
+    // What is known no more is not the usual either.
+    flow.status = None;
+    assert_eq!(read(Fields::STATUS, &flow), None);
+}
+
 #[test]
 fn a_common_update_is_merged_in_place() {
     let addrs = Addrs::new([10, 0, 0, 1].into(), [10, 0, 0, 2].into()).unwrap();

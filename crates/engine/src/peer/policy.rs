@@ -28,6 +28,11 @@ impl Guard {
         }
     }
 
+    /// Whether any entry may be kept.
+    pub(super) fn allows_all(&self) -> bool {
+        self.is_open
+    }
+
     /// Whether an entry may be kept at all.
     pub(super) fn allows(&mut self, flow: &Flow) -> bool {
         if self.is_open {

@@ -3,7 +3,9 @@
 //! A connection is its original tuple with two more bits in the shape, zones if there are any, the set of
 //! fields that follow, and the fields in the order of their bits.
 
-use flow::{Expectation, Flow, HelperName, Labels, ProtoInfo, SeqAdj, Status, Synproxy, Tcp, Zone};
+use flow::{
+    Expectation, Flow, HelperName, Labels, ProtoInfo, SeqAdj, Status, Synproxy, Tcp, TcpState, Zone,
+};
 
 use super::fields::Fields;
 use super::proto::{
@@ -22,9 +24,43 @@ pub struct Changes<'a> {
     reader: Reader<'a>,
 }
 
+/// What most updates tell, and nothing else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usual {
+    /// The new status, if it is told.
+    pub status: Option<Status>,
+    /// The new timeout in seconds, if it is told.
+    pub timeout_s: Option<u32>,
+    /// The new TCP state, if it is told.
+    pub tcp_state: Option<TcpState>,
+}
+
 impl<'a> Changes<'a> {
     pub(super) fn new(reader: Reader<'a>) -> Self {
         Self { reader }
+    }
+
+    /// What is told, if it is nothing but the usual; for the rest, and for what cannot be read, there is
+    /// [`Changes::apply`].
+    #[must_use]
+    pub fn usual(&self) -> Option<Usual> {
+        let mut reader = self.reader;
+        let told = Fields::from_bits(reader.var32("fields").ok()?);
+        let usual = Fields::STATUS | Fields::TIMEOUT | Fields::TCP_STATE;
+        if !told.without(usual).is_empty() {
+            return None;
+        }
+        let mut changes = Usual::default();
+        if told.contains(Fields::STATUS) {
+            changes.status = Some(unpack_status(reader.var32("status").ok()?));
+        }
+        if told.contains(Fields::TIMEOUT) {
+            changes.timeout_s = Some(reader.var32("timeout").ok()?);
+        }
+        if told.contains(Fields::TCP_STATE) {
+            changes.tcp_state = Some(read_tcp_state(&mut reader).ok()??);
+        }
+        Some(changes)
     }
 
     /// Puts what is told into `flow`.
