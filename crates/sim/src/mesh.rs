@@ -1,9 +1,11 @@
 //! Several nodes of the native dialect, joined by real QUIC over links that lose and delay.
 //!
 //! The transport is the one that the daemon uses; only its datagrams are carried here. The keys of its
-//! sessions come from the system, so that two runs of a seed differ in their bytes, not in what they mean.
+//! sessions come from the system, so that two runs of a seed differ in how their bytes are sealed, and in
+//! nothing else: what is said, how long each datagram is, and when it is sent ([`Mesh::trace`]).
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -33,6 +35,8 @@ pub struct Member {
     /// Decides what traffic comes.
     chance: Rng,
     transport: Option<Transport>,
+    /// Of what it has said.
+    trace: DefaultHasher,
 }
 
 /// All nodes, every one of them a peer of every other.
@@ -74,6 +78,7 @@ impl Mesh {
                     traffic: Workload::new(index as u8 + 1, size),
                     chance: rng.fork(),
                     transport: None,
+                    trace: DefaultHasher::new(),
                 }
             })
             .collect();
@@ -88,6 +93,16 @@ impl Mesh {
             now,
             rng: rng.fork(),
         }
+    }
+
+    /// What has been said and sent by all nodes so far, and when: the same in every run of a seed.
+    #[must_use]
+    pub fn trace(&self) -> u64 {
+        let mut all = DefaultHasher::new();
+        for member in &self.members {
+            member.trace.finish().hash(&mut all);
+        }
+        all.finish()
     }
 
     /// Now.
@@ -255,8 +270,10 @@ impl Mesh {
 
     /// Puts what a node's transport wants sent onto the links.
     fn send(&mut self, index: usize) {
-        let life = self.members[index].node.life;
-        let Some(transport) = &mut self.members[index].transport else {
+        let elapsed = self.now.duration_since(self.began);
+        let member = &mut self.members[index];
+        let life = member.node.life;
+        let Some(transport) = &mut member.transport else {
             return;
         };
         let mut buffer = Vec::new();
@@ -264,6 +281,7 @@ impl Mesh {
             let to = usize::from(transmit.to.port() - PORT);
             let len = transmit.segment_len.unwrap_or(buffer.len()).max(1);
             for datagram in buffer.chunks(len) {
+                (elapsed, to, datagram.len()).hash(&mut member.trace);
                 self.links[index][to].send(self.now, datagram, life);
             }
             buffer.clear();
@@ -307,6 +325,7 @@ impl Member {
                 return;
             }
             for (peer, bytes) in written {
+                bytes.hash(&mut self.trace);
                 let peer = transport::PeerId(peer.0);
                 let taken = transport.write(now, peer, &bytes);
                 assert_eq!(taken, bytes.len(), "the engine keeps to the room it has");
