@@ -339,6 +339,11 @@ impl<T: Object> Cache<T> {
         self.note(id, Marks::WHOLE);
     }
 
+    /// Has the followers look at an entry as if it were new.
+    pub(crate) fn look_again(&mut self, id: u32) {
+        self.note(id, Marks::WHOLE);
+    }
+
     fn note(&mut self, id: u32, marks: Marks) {
         if let Some(journal) = &mut self.journal {
             journal.change(id, marks);

@@ -61,6 +61,22 @@ impl Run {
             jitter_ms: *rng.pick(&[0, 0, 2, 20]),
             ..Faults::default()
         });
+        let primaries = rng.between(1, 3) as usize;
+        Self::begin(mesh, rng, seed, primaries)
+    }
+
+    /// Links without faults, kernels of one speed.
+    fn quiet(seed: u64, primaries: usize) -> Self {
+        let mut rng = Rng::new(seed);
+        let mut mesh = Mesh::new(&mut rng, &settings(true), NODES, 0);
+        for member in &mut mesh.members {
+            (member.node.dump_us, member.node.batch_us) = (50_000, 5000);
+        }
+        Self::begin(mesh, rng, seed, primaries)
+    }
+
+    /// Starts the nodes, so many of which forward.
+    fn begin(mesh: Mesh, rng: Rng, seed: u64, primaries: usize) -> Self {
         let mut run = Self {
             mesh,
             rng,
@@ -72,7 +88,6 @@ impl Run {
         for index in 0..NODES {
             run.mesh.start(index);
         }
-        let primaries = run.rng.between(1, 3) as usize;
         for index in 0..NODES {
             let role = if index < primaries {
                 Role::Primary
@@ -170,6 +185,36 @@ impl Run {
                 _ => {}
             }
         }
+    }
+
+    /// Takes over what these nodes have.
+    fn take(&mut self, taker: usize, named: &[usize]) {
+        let peers = named.iter().map(|&other| peer_id(taker, other)).collect();
+        self.command(taker, Command::TakeOver(peers, RoleCause::Role));
+        for owner in self.owners.values_mut() {
+            if owner.is_some_and(|owner| named.contains(&owner)) {
+                *owner = Some(taker);
+            }
+        }
+    }
+
+    /// Two nodes take over at about the same time, each other's perhaps. Whoever they are left to, it is one.
+    fn cross(&mut self) {
+        let first = self.rng.below(NODES as u64) as usize;
+        let second = (first + self.rng.between(1, 2) as usize) % NODES;
+        for taker in [first, second] {
+            let others: Vec<usize> = (0..NODES).filter(|&other| other != taker).collect();
+            let which = self.rng.below(3) as usize;
+            let named = if which < 2 {
+                &others[which..=which]
+            } else {
+                &others[..]
+            };
+            self.take(taker, named);
+            self.pass(0, 60);
+        }
+        self.owners.values_mut().for_each(|owner| *owner = None);
+        self.everywhere.clear();
     }
 
     fn settle(&mut self) {
@@ -271,6 +316,55 @@ fn every_connection_has_one_owner_and_is_in_all_kernels_whoever_is_taken_over_by
         let mut run = Run::new(seed);
         for _ in 0..4 {
             run.take_over();
+        }
+        run.check();
+    }
+}
+
+#[test]
+fn what_is_taken_over_again_before_its_former_owner_is_forgotten_is_lost_nowhere() {
+    let mut run = Run::quiet(7, 3);
+    // Quick to read what it has taken over, and slow to set it right.
+    run.mesh.members[2].node.dump_us = 3000;
+    run.pass(3000, 3000);
+    for (taker, named) in [(1, &[0, 2][..]), (2, &[1]), (1, &[0, 2])] {
+        run.take(taker, named);
+        run.pass(2000, 2000);
+    }
+    run.check();
+}
+
+#[test]
+fn what_has_ended_at_a_former_owner_does_not_live_on_at_the_next() {
+    let mut run = Run::quiet(7, 3);
+    run.settle();
+    run.take(0, &[1, 2]);
+    run.pass(200, 200);
+    // Its own, opened since.
+    run.open(2, 4);
+    run.pass(3000, 3000);
+    let now = run.mesh.now();
+    let own = run.mesh.members[2].node.flows(Side::Internal);
+    let ended = own.first().unwrap().key();
+    run.mesh.members[2]
+        .node
+        .kernel
+        .destroy(now, &ended, PACKETS);
+    run.owners.remove(&ended);
+    run.everywhere.clear();
+    run.pass(3000, 3000);
+    run.take(1, &[2]);
+    run.pass(1000, 1000);
+    run.check();
+}
+
+#[test]
+fn takeovers_that_cross_leave_every_connection_to_one_node_and_lose_none() {
+    for seed in native::seeds(8) {
+        let mut run = Run::new(seed);
+        for _ in 0..2 {
+            run.cross();
+            run.settle();
         }
         run.check();
     }

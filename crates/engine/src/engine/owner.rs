@@ -141,9 +141,14 @@ impl Engine {
     pub(super) fn leave_to_living(&mut self) {
         let living = self.peers.iter().filter(|peer| peer.has_told_all());
         for origin in living.map(|peer| peer.origin).collect::<Vec<_>>() {
-            if self.externals.get(origin).is_some_and(External::is_taken) {
-                self.untake(origin);
+            let Some(external) = self.externals.get(origin).filter(|it| it.is_taken()) else {
+                continue;
+            };
+            // What it had given up before was not taken over; a third node may be about to tell it.
+            if let Some(until) = external.held_until {
+                self.drop_held_at(origin, until);
             }
+            self.untake(origin);
         }
     }
 
@@ -272,8 +277,10 @@ impl Engine {
         let others = self.externals.iter().enumerate();
         let mut others =
             others.filter(|(other, external)| *other != origin && external.is_its_own());
-        others
-            .any(|(other, external)| self.claim(other) > ours && external.flows.find(key).is_some())
+        others.any(|(other, external)| {
+            let claims = |id| self.claim(other) > ours && !self.has_given_up(other, id);
+            external.flows.find(key).is_some_and(claims)
+        })
     }
 
     /// The claim of an origin to what it tells: later terms go before earlier ones, then the later name counts.

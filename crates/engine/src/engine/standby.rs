@@ -15,6 +15,7 @@ use crate::kernel::inject::Inject;
 use crate::kernel::standby::{PutBack, STEP, TIMEOUT_S, Walk};
 use crate::notice::Notice;
 use crate::packed::PackedFlow;
+use crate::peer::Peer;
 use crate::role::Role;
 use crate::session::Session;
 
@@ -161,6 +162,9 @@ impl Engine {
         let Some(external) = self.externals.get(origin).filter(|e| e.is_its_own()) else {
             return;
         };
+        if self.has_given_up(origin, id) {
+            return;
+        }
         let Some((told, is_new)) = external.flows.get(id).map(|s| (s.value(), s.seen == 0)) else {
             return;
         };
@@ -198,6 +202,15 @@ impl Engine {
         if let Some(inject) = &mut self.inject {
             inject.flow(change, &flow);
         }
+    }
+
+    /// Whether an origin has a connection no more, and it stays only until somebody else tells it: nobody claims it.
+    pub(super) fn has_given_up(&self, origin: usize, id: u32) -> bool {
+        let peer = self.peers.iter().find(|peer| peer.origin == origin);
+        let external = self.externals.get(origin);
+        // One that has started anew may still tell it.
+        peer.is_some_and(Peer::has_told_all)
+            && external.is_some_and(|external| external.flow_handles.is_orphan(id))
     }
 
     /// An origin tells a connection for the first time. Whether the kernel has it already, as another one told it, which
@@ -267,13 +280,21 @@ impl Engine {
         }
         let epoch = self.dump.epoch.max(1);
         let given_back = self.recovery.as_ref().map(Recovery::origin);
-        for (origin, external) in self.externals.iter_mut().enumerate() {
-            if external.is_taken() || given_back == Some(origin) {
+        for origin in 0..self.externals.len() {
+            let external = self.externals.get(origin);
+            let id = external.and_then(|external| external.flows.find(key));
+            let Some(id) = id.filter(|_| given_back != Some(origin)) else {
+                continue;
+            };
+            let has_given_up = self.has_given_up(origin, id);
+            let Some(external) = self.externals.get_mut(origin) else {
+                return false;
+            };
+            // What it had given up before it was taken over is none of what was taken over.
+            if external.is_taken() && !has_given_up {
                 continue;
             }
-            if let Some(id) = external.flows.find(key)
-                && let Some(slot) = external.flows.get_mut(id)
-            {
+            if let Some(slot) = external.flows.get_mut(id) {
                 slot.seen = epoch;
                 return true;
             }

@@ -306,7 +306,9 @@ impl Hearer {
             handles.vacate(cache, handle);
             return None;
         }
-        handles.tell(cache, handle, flow, now_s).ok()
+        handles
+            .tell(cache, handle, flow, self.is_complete, now_s)
+            .ok()
     }
 
     fn expectation(
@@ -326,7 +328,9 @@ impl Hearer {
             handles.refuse(cache, handle);
             return None;
         }
-        handles.tell(cache, handle, expectation, now_s).ok()
+        handles
+            .tell(cache, handle, expectation, self.is_complete, now_s)
+            .ok()
     }
 
     fn update(

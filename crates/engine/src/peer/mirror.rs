@@ -55,12 +55,14 @@ impl Mirror {
         self.expired > 0 && self.ids.get(handle as usize) == Some(&EXPIRED)
     }
 
-    /// Puts an entry under a handle.
+    /// Puts an entry under a handle. `is_complete`: the origin has told everything, so that an orphan is one which it
+    /// had given up, and claims again now.
     pub(crate) fn tell<T: Object>(
         &mut self,
         cache: &mut Cache<T>,
         handle: u32,
         value: &T::Value,
+        is_complete: bool,
         now_s: u32,
     ) -> Result<Was, Full> {
         let found = cache.find(&T::key(value));
@@ -100,6 +102,9 @@ impl Mirror {
             self.set(other, NONE);
         }
         let is_new_here = other != handle;
+        if other == NONE && is_complete {
+            cache.look_again(id);
+        }
         self.link(handle, id);
         Ok(if is_new_here && was == Was::Same {
             Was::Missing
