@@ -121,10 +121,7 @@ pub(crate) async fn ready_file(shared: Shared, config: Config) {
         if told != Some(weight) {
             match std::fs::write(file.0, format!("{weight}\n")) {
                 Ok(()) => {
-                    tracing::info!(
-                        "{}: {readiness}",
-                        if weight < 0 { "not ready" } else { "ready" }
-                    );
+                    tracing::info!("{}: {readiness}", word(readiness));
                     told = Some(weight);
                 }
                 Err(error) => {
@@ -138,9 +135,22 @@ pub(crate) async fn ready_file(shared: Shared, config: Config) {
     }
 }
 
-/// The number that keepalived multiplies with the weight of the file.
+/// The number that keepalived multiplies with the weight of the file. A node that commits has been elected already: if its
+/// priority fell now, the other node would take the addresses back in the middle of it, and again and again.
 fn weight(readiness: Readiness) -> i8 {
-    if readiness.is_ready() { 0 } else { -1 }
+    if readiness.is_ready() || readiness == Readiness::Committing {
+        0
+    } else {
+        -1
+    }
+}
+
+fn word(readiness: Readiness) -> &'static str {
+    match readiness {
+        Readiness::Committing => "in charge",
+        ready if ready.is_ready() => "ready",
+        _ => "not ready",
+    }
 }
 
 struct ReadyFile<'a>(&'a Path);
@@ -149,5 +159,18 @@ impl Drop for ReadyFile<'_> {
     fn drop(&mut self) {
         // Without a daemon nothing is in step; where the file cannot be written nothing can be told.
         let _ = std::fs::write(self.0, "-1\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_loses_its_priority_when_it_is_not_in_step_and_not_while_it_commits() {
+        assert_eq!(weight(Readiness::Synchronised), 0);
+        assert_eq!(weight(Readiness::Awaiting), -1);
+        assert_eq!(weight(Readiness::Committing), 0);
+        assert_eq!(weight(Readiness::Primary), 0);
     }
 }
