@@ -182,6 +182,16 @@ proptest! {
     }
 }
 
+fn plain_flow() -> Flow {
+    let addrs = Addrs::new([10, 0, 0, 1].into(), [10, 0, 0, 2].into()).unwrap();
+    let l4 = L4::Ports { src: 1, dst: 80 };
+    Flow::new(Tuple {
+        addrs,
+        proto: 6,
+        l4,
+    })
+}
+
 #[test]
 fn only_the_usual_is_taken_for_usual() {
     use native::Fields;
@@ -192,13 +202,7 @@ fn only_the_usual_is_taken_for_usual() {
         Fields::REPLY,
         Fields::LABELS,
     ];
-    let addrs = Addrs::new([10, 0, 0, 1].into(), [10, 0, 0, 2].into()).unwrap();
-    let l4 = L4::Ports { src: 1, dst: 80 };
-    let mut flow = Flow::new(Tuple {
-        addrs,
-        proto: 6,
-        l4,
-    });
+    let mut flow = plain_flow();
     (flow.status, flow.timeout_s, flow.mark) = (Some(Status::CONFIRMED), Some(5), Some(7));
     flow.proto = ProtoInfo::Tcp(Tcp {
         state: TcpState::from_number(3),
@@ -227,13 +231,7 @@ fn only_the_usual_is_taken_for_usual() {
 
 #[test]
 fn a_common_update_is_merged_in_place() {
-    let addrs = Addrs::new([10, 0, 0, 1].into(), [10, 0, 0, 2].into()).unwrap();
-    let l4 = L4::Ports { src: 1, dst: 80 };
-    let mut flow = Flow::new(Tuple {
-        addrs,
-        proto: 6,
-        l4,
-    });
+    let mut flow = plain_flow();
     flow.reply = Some(flow.orig.mirrored());
     let mut update = flow;
     update.status = Some(Status::CONFIRMED);
