@@ -7,6 +7,7 @@ use super::Engine;
 use super::Side;
 use super::recover::Recovery;
 use crate::api::PeerId;
+use crate::external::External;
 use crate::journal::Journal;
 use crate::kernel::inject::Inject;
 use crate::notice::Notice;
@@ -165,7 +166,7 @@ impl Engine {
 
     /// Takes out what a peer that is away cannot have any more: entries whose timeout has run out since.
     fn age(&mut self, index: usize) {
-        let now = self.now;
+        let (now, now_s) = (self.now, self.now_s());
         let Some(peer) = self.peers.get_mut(index) else {
             return;
         };
@@ -190,6 +191,9 @@ impl Engine {
             }
         }
         let next = (end < external.flows.positions()).then_some(end);
+        if next.is_none() {
+            has_expired |= age_expectations(external, away_s, now_s);
+        }
         peer.aged(now, next, has_expired);
     }
 
@@ -261,4 +265,25 @@ impl Engine {
     pub(super) fn peer(&self, peer: PeerId) -> Option<&Peer> {
         self.peers.get(usize::from(peer.0))
     }
+}
+
+/// Takes out the expectations that have run out while their origin was away. They are few. Nothing refreshes them as traffic
+/// does connections: their time runs from when they were told.
+fn age_expectations(external: &mut External, away_s: u32, now_s: u32) -> bool {
+    let mut has_expired = false;
+    let mut next = 0;
+    while let Some(id) = external.expectations.next_from(next) {
+        next = id + 1;
+        let Some(slot) = external.expectations.get(id) else {
+            continue;
+        };
+        let timeout_s = slot.value().timeout_s.unwrap_or(UNTOLD_TIMEOUT_S);
+        let age_s = now_s.saturating_sub(slot.updated_s);
+        if away_s > 0 && timeout_s < age_s {
+            let handles = &mut external.expectation_handles;
+            handles.expire(&mut external.expectations, id);
+            has_expired = true;
+        }
+    }
+    has_expired
 }

@@ -69,12 +69,12 @@ impl Hearer {
 
     /// Asks for what has run out here.
     fn want_expired(&mut self, teller: &mut Teller, external: &External, range: Range) {
-        let (mirror, end) = match range.table {
-            Table::Flows => (&external.flow_handles, external.flow_handles.end()),
-            Table::Expectations => return,
+        let mirror = match range.table {
+            Table::Flows => &external.flow_handles,
+            Table::Expectations => &external.expectation_handles,
         };
         let mut first = range.first;
-        let end = handles(range).end.min(end);
+        let end = handles(range).end.min(mirror.end());
         while first < end {
             let count = (end - first).min(u64::BITS);
             let expired = (0..count).filter(|bit| mirror.is_expired(first + bit));

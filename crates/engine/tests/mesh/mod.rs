@@ -9,7 +9,7 @@ use ctnetlink::{EventKind, Header, emit};
 use engine::api::{NativeSettings, PeerSettings, Settings};
 use engine::snapshot::{PeerSnapshot, PeerState};
 use engine::{Engine, KernelSocket, Notice, Origins, Output, PeerId, Side, Start};
-use flow::{Flow, Key};
+use flow::{Expectation, Flow, Key};
 
 /// Bytes that a stream takes before the other end has read them.
 const ROOM: usize = 64 * 1024;
@@ -264,6 +264,29 @@ impl Mesh {
         let mut bytes = Vec::new();
         emit::flow(&mut bytes, Header::flow_event(kind, port_id), flow);
         self.nodes[node].engine.handle_events(self.now, &bytes);
+    }
+
+    pub(crate) fn expectation_event(&mut self, node: usize, kind: EventKind, it: &Expectation) {
+        let mut bytes = Vec::new();
+        emit::expectation(&mut bytes, Header::expectation_event(kind, 0), it);
+        self.nodes[node].engine.handle_events(self.now, &bytes);
+    }
+
+    /// Expectations of a cache, without what is not replicated.
+    pub(crate) fn expectations(&self, node: usize, side: Side) -> Vec<Expectation> {
+        let mut all = Vec::new();
+        let mut cursor = Some(0);
+        while let Some(from) = cursor {
+            let engine = &self.nodes[node].engine;
+            cursor = engine.expectations(side, from, 1000, &mut |dumped| {
+                all.push(Expectation {
+                    id: None,
+                    timeout_s: None,
+                    ..dumped.entry
+                });
+            });
+        }
+        all
     }
 
     /// Connections of a cache, without what is not replicated.
