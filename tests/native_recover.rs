@@ -2,25 +2,91 @@
 
 mod native;
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use ctnetlink::socket::RequestSocket;
+use ctnetlink::{Message, Reply, parse, request};
+use flow::{Addrs, Expectation, Flow, HelperName, L4, Tuple};
 use native::{LIMIT, Nodes};
 use netlab::process::wait_until;
-use netlab::{Table, require_root_or_skip, sample};
+use netlab::{Namespace, Table, require_root_or_skip, sample};
 
 const FLOWS: u32 = 2000;
+
+/// The connection that expects another one.
+const MASTER: u32 = 7;
+
+fn opened(number: u32) -> Flow {
+    let mut flow = sample::nth(number);
+    flow.helper = (number == MASTER)
+        .then(|| HelperName::new(b"ftp"))
+        .flatten();
+    flow
+}
+
+/// The master expects a connection from the server.
+fn expect(namespace: &Namespace) {
+    let master = opened(MASTER);
+    let port = |src, dst| L4::Ports { src, dst };
+    let tuple = Tuple {
+        addrs: master.orig.addrs.swapped(),
+        l4: port(0, 2000),
+        ..master.orig
+    };
+    let all = Ipv4Addr::BROADCAST.into();
+    let mask = Tuple {
+        addrs: Addrs::new(all, all).unwrap(),
+        l4: port(0, u16::MAX),
+        ..tuple
+    };
+    let expected = Expectation {
+        timeout_s: Some(300),
+        ..Expectation::new(master.orig, tuple, mask)
+    };
+    let socket = namespace.enter(RequestSocket::open).unwrap().unwrap();
+    let mut request = Vec::new();
+    let ack = request::Ack::Wanted;
+    request::write_expectation(&mut request, 1, ack, request::Write::Create, &expected);
+    socket.transact(&request, |_| Ok(())).unwrap();
+}
+
+/// The kernel's expectations, without what is another on another node.
+fn expectations(namespace: &Namespace) -> Vec<Expectation> {
+    let socket = namespace.enter(RequestSocket::open).unwrap().unwrap();
+    let mut request = Vec::new();
+    request::dump_expectations(&mut request, 1, None);
+    let mut all = Vec::new();
+    let take = |message: &Message<'_>| {
+        if let Ok(Reply::Expectation(expectation)) = parse::reply(message) {
+            all.push(Expectation {
+                id: None,
+                timeout_s: None,
+                ..expectation
+            });
+        }
+        Ok(())
+    };
+    socket.transact(&request, take).unwrap();
+    all
+}
 
 #[test]
 fn a_restarted_node_gets_back_what_its_kernel_has_lost_and_nothing_else() {
     require_root_or_skip!();
     let mut nodes = Nodes::new();
-    nodes.more_native = "recover = true\n";
+    nodes.more_native = "recover = true\n[sync]\nexpectation_sync = true\n";
     nodes.start();
     let mut table = Table::open(&nodes.namespaces[0]).unwrap();
-    table.create((0..FLOWS).map(sample::nth)).unwrap();
+    table.create((0..FLOWS).map(opened)).unwrap();
+    expect(&nodes.namespaces[0]);
     nodes.wait_for_entries(FLOWS.into());
+    let expected = || nodes.daemons[1].client(["-e", "expect"]).unwrap();
+    assert!(wait_until(LIMIT, || !expected().is_empty()));
     nodes.wait_for("in_sync");
     let before = table.dump().unwrap();
+    let expected_before = expectations(&nodes.namespaces[0]);
+    assert_eq!(expected_before.len(), 1);
 
     // The daemon dies, the kernel loses everything but a few that were opened anew, one of them otherwise than before.
     nodes.daemons[0].kill().unwrap();
@@ -42,7 +108,7 @@ fn a_restarted_node_gets_back_what_its_kernel_has_lost_and_nothing_else() {
         "own connections that the kernel lacks were given back by a peer",
     );
     let after = table.dump().unwrap();
-    let find = |flows: &[flow::Flow], number: u32| {
+    let find = |flows: &[Flow], number: u32| {
         let key = sample::nth(number).key();
         *flows.iter().find(|flow| flow.key() == key).unwrap()
     };
@@ -53,6 +119,7 @@ fn a_restarted_node_gets_back_what_its_kernel_has_lost_and_nothing_else() {
             (new.reply, new.mark, new.proto.tcp_state())
         );
     }
+    assert_eq!(expectations(&nodes.namespaces[0]), expected_before);
     // What the kernel had counts.
     assert_eq!(find(&after, 3).mark, Some(0x77));
     nodes.wait_for_entries(u64::from(FLOWS) + 1);

@@ -372,6 +372,7 @@ impl Engine {
         // The rest of a long sweep, after whatever else wants a turn.
         let sweep = (self.is_sweep_due() || self.is_standby_due()).then_some(self.now);
         let progress = self.progress.poll_timeout();
+        let recovery = self.recovery.as_ref();
         let own = [
             self.purge_at,
             self.adopt_at,
@@ -380,6 +381,7 @@ impl Engine {
             sweep,
             progress,
             self.recheck.poll_timeout(),
+            recovery.and_then(|it| it.poll_timeout(self.now)),
         ];
         sessions
             .chain(externals)

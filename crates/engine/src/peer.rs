@@ -13,6 +13,7 @@ pub(crate) mod mirror;
 pub(crate) mod pending;
 mod policy;
 mod prove;
+mod returning;
 mod tell;
 
 use std::time::{Duration, Instant};
@@ -29,6 +30,7 @@ use crate::snapshot::{PeerSnapshot, PeerState, Replication};
 use hear::Hearer;
 pub(crate) use hear::News;
 use policy::Guard;
+pub(crate) use returning::Told;
 use tell::Teller;
 
 /// Handles that a peer may use at least, whatever the limit of the caches.
@@ -116,14 +118,14 @@ impl Peer {
         self.teller.open(hello.digest_key, &Word::Hello(hello));
     }
 
-    /// Both streams are gone.
-    pub(crate) fn close(&mut self, now: Instant) {
+    /// Both streams are gone. `heard_at`: when a sign of life of the peer was received last.
+    pub(crate) fn close(&mut self, now: Instant, heard_at: Instant) {
         if std::mem::take(&mut self.is_open) {
             self.lost_at = Some(now);
             self.aging = Some((now + AGING_PAUSE, 0));
         }
         self.teller.close();
-        self.hearer.close();
+        self.hearer.close(Some(heard_at));
         if std::mem::take(&mut self.hearer.expects_own) {
             self.has_asked = false;
         }
@@ -179,8 +181,16 @@ impl Peer {
 
     /// Gives the peer back what it told before it started anew; until then, and a while longer, nothing of it is dropped.
     pub(crate) fn give_back(&mut self, external: &External, now: Instant) {
-        self.teller.give_back(external);
-        self.hearer.keep_orphans_until = Some(now + RETURN_PATIENCE);
+        let former = self.hearer.former.filter(|_| external.is_its_own());
+        self.teller.give_back(former, now);
+        if former.is_some() {
+            self.hearer.keep_orphans_until = Some(now + RETURN_PATIENCE);
+        }
+    }
+
+    /// Whether it is there and gives this node's own entries back, or has more to tell of its own.
+    pub(crate) fn is_answering(&self) -> bool {
+        self.is_connected() && (self.hearer.expects_own || !self.hearer.is_complete)
     }
 
     /// Has entries that were held for somebody else taken out, from then on.

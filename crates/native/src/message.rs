@@ -100,6 +100,11 @@ pub enum Message<'a> {
         /// Entry.
         flow: Flow,
     },
+    /// The same of an expectation.
+    ReturnedExpectation {
+        /// Expectation.
+        expectation: Expectation,
+    },
     /// A word of the session.
     Word(Word<'a>),
     /// A kind or word of a later version; skipped.
@@ -112,7 +117,11 @@ impl Message<'_> {
     pub fn is_entry(&self) -> bool {
         !matches!(
             self,
-            Self::Ack { .. } | Self::ReturnedFlow { .. } | Self::Word(_) | Self::Unknown
+            Self::Ack { .. }
+                | Self::ReturnedFlow { .. }
+                | Self::ReturnedExpectation { .. }
+                | Self::Word(_)
+                | Self::Unknown
         )
     }
 }

@@ -219,6 +219,10 @@ fn words() -> Vec<Word<'static>> {
             from: "fw1",
         }),
         Word::Request,
+        Word::Returning {
+            quiet_ms: 70_001,
+            is_complete: true,
+        },
         Word::Returned { had: 70_000 },
     ]
 }

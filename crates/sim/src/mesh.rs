@@ -68,7 +68,7 @@ impl Mesh {
                                 ..PeerSettings::default()
                             })
                             .collect(),
-                        recover: false,
+                        recover: settings.native.recover,
                     },
                     ..settings.clone()
                 };

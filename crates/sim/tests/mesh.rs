@@ -2,12 +2,14 @@
 
 mod native;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use engine::api::ExpectationSync;
-use engine::{Settings, Side};
-use flow::Flow;
+use engine::{NativeSettings, Settings, Side};
+use flow::{Expectation, Flow, Tuple};
 use sim::mesh::{Mesh, name};
+use sim::told::Told;
 use sim::{Faults, Rng};
 
 fn settings() -> Settings {
@@ -193,4 +195,80 @@ fn planted_divergence_is_found_over_quic_too() {
     let repaired = |index: usize| mesh.states()[index][0].received;
     assert_eq!((repaired(1).missing, repaired(1).extra), (1, 1));
     assert_eq!((repaired(2).different, repaired(2).extra), (1, 1));
+}
+
+/// What identifies the expectations of a node's kernel.
+fn expectations(mesh: &Mesh, index: usize) -> BTreeSet<(Tuple, Tuple)> {
+    let kernel = &mesh.members[index].node.kernel;
+    let name = |it: Expectation| (it.master, it.tuple);
+    kernel.expectations(mesh.now()).map(name).collect()
+}
+
+/// A node loses its table, as one of its peers knew it lately, and another one knows it as it was, in part, or not at all.
+fn lost(seed: u64) -> usize {
+    let mut rng = Rng::new(seed);
+    let native = NativeSettings {
+        recover: true,
+        ..NativeSettings::default()
+    };
+    let settings = Settings {
+        native,
+        ..settings()
+    };
+    let mut mesh = Mesh::new(&mut rng, &settings, 3, 300);
+    for member in &mut mesh.members {
+        member.node.batch_us = *rng.pick(&[0, 100, 3000]);
+    }
+    mesh.set_faults(Faults {
+        loss: *rng.pick(&[0, 0, 20]),
+        jitter_ms: *rng.pick(&[0, 2, 20]),
+        ..Faults::default()
+    });
+    for index in 0..3 {
+        mesh.start(index);
+    }
+    let other = rng.between(1, 2) as usize;
+    // Cut off from the beginning, or from somewhere in the middle; or not at all.
+    let cut_at = rng.below(1200);
+    for step in 0..800 {
+        if step == cut_at {
+            mesh.partition(0, other, true);
+        }
+        mesh.traffic_step(0);
+        if step % 8 == 0 {
+            mesh.run_for(Duration::from_millis(40));
+        }
+    }
+    mesh.run_for(Duration::from_secs(4));
+    let now = mesh.now();
+    let before = Told::of(&mesh.members[0].node.kernel, now);
+    let expected = expectations(&mesh, 0);
+    mesh.crash(0);
+    mesh.members[0].node.kernel.flush(now, 0);
+    if rng.chance(300) {
+        // Away for good.
+        mesh.crash(other);
+    }
+    mesh.partition(0, other, false);
+    mesh.run_for(rng.millis(0, 5000));
+    mesh.start(0);
+    mesh.run_for(Duration::from_secs(8));
+    assert!(mesh.settle(Duration::from_secs(60)), "seed {seed}");
+    let kernel = &mesh.members[0].node.kernel;
+    assert_eq!(before.difference(kernel, mesh.now()), None, "seed {seed}");
+    assert_eq!(expectations(&mesh, 0), expected, "seed {seed}");
+    if mesh.members.iter().all(|it| it.node.engine().is_some()) {
+        // What has ended is kept a while longer by those who gave the rest back.
+        mesh.run_for(Duration::from_secs(30));
+        assert_agreement(&mesh, seed);
+    }
+    expected.len()
+}
+
+#[test]
+fn a_lost_table_comes_back_as_it_was_whatever_an_outdated_peer_has() {
+    let seeds = native::seeds(6);
+    let are_many = seeds.end - seeds.start > 5;
+    let expectations: usize = seeds.map(lost).sum();
+    assert!(expectations > 0 || !are_many);
 }

@@ -16,7 +16,10 @@ const ROLE: RoleCause = RoleCause::Role;
 /// Three nodes; those in `forwarding` have traffic.
 fn mesh(seed: u64, inject: bool, forwarding: &[usize]) -> Mesh {
     let mut rng = Rng::new(seed);
-    let mut mesh = Mesh::new(&mut rng, &settings(inject), 3, 150);
+    let mut settings = settings(inject);
+    // What has been taken over comes back to nobody.
+    settings.native.recover = true;
+    let mut mesh = Mesh::new(&mut rng, &settings, 3, 150);
     if forwarding.len() > 1 {
         // Before the daemons run: the workload would go on with the other node's connections, too.
         for _ in 0..900 {

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::Engine;
+use super::recover::Recovery;
 use crate::api::{
     Caches, ClientId, Command, ExternalMode, InternalMode, Mode, Outcome, PeerSet, Scope,
 };
@@ -97,6 +98,8 @@ impl Engine {
                 return true;
             }
             self.take_origins();
+            // The commit of what was given back knows nothing of what is taken over.
+            self.commits_again |= self.recovery.as_ref().is_some_and(Recovery::is_committing);
             if let Some(commit) = self.commit.as_mut().filter(|_| is_becoming) {
                 // It may have passed by what is taken over only now.
                 commit.interrupt();
@@ -191,7 +194,8 @@ impl Engine {
             if is_late && !takes_over {
                 self.start_commit(None, Scope::All);
             }
-            if takes_over && (commit.is_complete() || !self.start_commit(None, Scope::All)) {
+            let is_all = commit.is_complete() && !is_late;
+            if takes_over && (is_all || !self.start_commit(None, Scope::All)) {
                 self.finish_takeover();
             }
         }

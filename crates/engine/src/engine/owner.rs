@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use flow::Key;
 
 use super::Engine;
+use super::recover::Recovery;
 use crate::api::{PeerId, PeerSet, Scope};
 use crate::external::{External, HELD, Owner};
 use crate::kernel::dump::Purpose;
@@ -245,7 +246,8 @@ impl Engine {
 
     /// This node no longer forwards: whatever the peers tell belongs to them.
     pub(super) fn give_back(&mut self) {
-        for origin in 0..self.externals.len() {
+        let own = self.recovery.as_ref().map(Recovery::origin);
+        for origin in (0..self.externals.len()).filter(|&origin| Some(origin) != own) {
             if self.externals.get(origin).is_some_and(External::is_taken) {
                 self.untake(origin);
             }

@@ -11,7 +11,7 @@ use crate::external::External;
 use crate::journal::Journal;
 use crate::kernel::inject::Inject;
 use crate::notice::Notice;
-use crate::peer::{News, Peer, role_of};
+use crate::peer::{News, Peer, Told, role_of};
 use crate::role::Role;
 use crate::snapshot::PeerSnapshot;
 
@@ -62,7 +62,7 @@ impl Engine {
             if it.is_connected() {
                 self.notices.push_back(Notice::PeerLost(it.name.clone()));
             }
-            it.close(now);
+            it.close(now, heard_at);
             if forwarded {
                 self.missed(peer, heard_at);
             }
@@ -151,8 +151,10 @@ impl Engine {
                     it.give_back(external, self.now);
                 }
             }
-            News::Own(flow) => self.take_back(&flow),
-            News::Returned { had } => self.returned(had),
+            News::Returning { quiet, is_complete } => self.returning(peer, quiet, is_complete),
+            News::Own(flow) => self.take_back(peer, &flow),
+            News::OwnExpectation(expected) => self.take_back_expectation(peer, &expected),
+            News::Returned { had } => self.returned(peer, had),
             News::Broken => {
                 self.notices.push_back(Notice::PeerBroken(name()));
                 self.broken.push_back(peer);
@@ -240,8 +242,11 @@ impl Engine {
         for offset in 0..count {
             let index = (from + offset) % count;
             let peer = self.peers.get_mut(index)?;
-            let external = self.externals.get(peer.origin)?;
-            if peer.teller.next_piece(internal, external, now) {
+            let told = Told {
+                externals: &self.externals,
+                origin: peer.origin,
+            };
+            if peer.teller.next_piece(internal, told, now) {
                 self.next_peer = index + 1;
                 return u8::try_from(index).ok().map(PeerId);
             }

@@ -1,6 +1,6 @@
 //! What a peer tells: its entries into the external cache of their origin, and what it says about ours.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use flow::{Expectation, Flow};
 use native::message::{Changes, Hashes, Hello, Range, RoleWord, Table, Word};
@@ -28,6 +28,15 @@ pub(super) struct Greeting {
     at: Instant,
 }
 
+/// What was known of a peer's life before it started anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Former {
+    /// A sign of that life was last received then.
+    pub(super) heard_at: Instant,
+    /// It had told everything that it had.
+    pub(super) is_complete: bool,
+}
+
 /// Something that concerns more than the peer's own cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum News {
@@ -41,9 +50,14 @@ pub(crate) enum News {
     Takeover { term: u64, from: String },
     /// It wants its own entries back.
     Request,
-    /// One of this node's own, as it was told before this node started anew.
+    /// This node's own come next, as they were told before it started anew; so long ago their former life was heard of
+    /// last, and all that it had had been told.
+    Returning { quiet: Duration, is_complete: bool },
+    /// One of them.
     Own(Box<Flow>),
-    /// All of them have been given back; so many there were when they were asked for.
+    /// The same of an expectation.
+    OwnExpectation(Box<Expectation>),
+    /// All of them have been given back; so many connections there were.
     Returned { had: u64 },
     /// Nothing more of its stream can be understood.
     Broken,
@@ -75,6 +89,10 @@ pub(crate) struct Hearer {
     pub(super) proved_at: Option<Instant>,
     /// Orphans are being taken out, from this position on.
     orphans: [Option<u32>; 2],
+    /// What was known of its life before it started anew.
+    pub(super) former: Option<Former>,
+    /// A sign of life of it was last received then, when the stream was gone.
+    heard_at: Option<Instant>,
     /// They stay until then: their owner gets them back.
     pub(super) keep_orphans_until: Option<Instant>,
     /// It was asked for what it has of this node's.
@@ -107,6 +125,8 @@ impl Hearer {
             is_doubted: false,
             proved_at: None,
             orphans: [None; 2],
+            former: None,
+            heard_at: None,
             keep_orphans_until: None,
             expects_own: false,
             is_broken: false,
@@ -122,14 +142,16 @@ impl Hearer {
 
     /// A new stream begins. Returns where the former one stood.
     pub(super) fn open(&mut self) -> Option<native::message::Resume> {
-        self.close();
+        self.close(None);
         self.greeting.map(|greeting| native::message::Resume {
             epoch: greeting.epoch,
             position: self.received,
         })
     }
 
-    pub(super) fn close(&mut self) {
+    /// The stream is gone. `heard_at`: when there was a last sign of life.
+    pub(super) fn close(&mut self, heard_at: Option<Instant>) {
+        self.heard_at = heard_at.or(self.heard_at);
         self.decoder = Decoder::new();
         (self.digest, self.round) = (None, None);
         (self.is_greeted, self.is_broken) = (false, false);
@@ -257,20 +279,27 @@ impl Hearer {
                 };
                 self.count(was, expectation.is_some());
             }
-            Message::ReturnedFlow { flow } => self.returned(flow),
+            Message::ReturnedFlow { flow } => {
+                if self.may_return(|guard| guard.allows(flow)) {
+                    self.news.push(News::Own(Box::new(*flow)));
+                }
+            }
+            Message::ReturnedExpectation { expectation } => {
+                if self.may_return(|guard| guard.allows_expectation(expectation)) {
+                    let own = News::OwnExpectation(Box::new(*expectation));
+                    self.news.push(own);
+                }
+            }
             Message::Ack { position } => teller.acknowledged(*position, now),
             Message::Word(word) => self.word(teller, external, now, word),
             Message::Unknown => {}
         }
     }
 
-    /// Takes back what is this node's own, if it was asked for.
-    fn returned(&mut self, flow: &Flow) {
-        if !self.expects_own {
-            self.malformed += 1;
-        } else if self.guard.allows(flow) {
-            self.news.push(News::Own(Box::new(*flow)));
-        }
+    /// Whether something that is given back was asked for, and may be taken.
+    fn may_return(&mut self, is_allowed: impl FnOnce(&mut Guard) -> bool) -> bool {
+        self.malformed += u64::from(!self.expects_own);
+        self.expects_own && is_allowed(&mut self.guard)
     }
 
     /// Counts what a statement has repaired.
@@ -417,6 +446,15 @@ impl Hearer {
                 });
             }
             Word::Request => self.news.push(News::Request),
+            Word::Returning {
+                quiet_ms,
+                is_complete,
+            } => {
+                if self.expects_own {
+                    let quiet = Duration::from_millis(quiet_ms);
+                    self.news.push(News::Returning { quiet, is_complete });
+                }
+            }
             Word::Returned { had } => {
                 if std::mem::take(&mut self.expects_own) {
                     self.news.push(News::Returned { had });
@@ -448,6 +486,10 @@ impl Hearer {
             // It has started anew; what it had is kept until it has said what it has now.
             external.flow_handles.orphan_all();
             external.expectation_handles.orphan_all();
+            self.former = self.greeting.map(|_| Former {
+                heard_at: self.heard_at.unwrap_or(now),
+                is_complete: self.is_complete,
+            });
             (self.received, self.told) = (0, 0);
             (self.is_complete, self.orphans) = (false, [None; 2]);
             self.keep_orphans_until = None;

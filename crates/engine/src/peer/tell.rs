@@ -12,8 +12,8 @@ use native::{DigestKey, Encoder};
 use super::known::Known;
 use super::pending::Pending;
 use super::prove::Proof;
+use super::returning::{Return, Told};
 use crate::cache::{Cache, Object, State};
-use crate::external::External;
 use crate::internal::Internal;
 use crate::journal::{Journal, Marks};
 use crate::lag::Lag;
@@ -61,15 +61,6 @@ struct Walk {
     next: u32,
 }
 
-/// What the peer told before it started anew is given back.
-#[derive(Clone, Copy, Debug)]
-struct Return {
-    /// From this position of its external cache on.
-    next: u32,
-    /// Connections that there were when it asked.
-    had: u64,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pass {
     /// Connections without a master, and the end of those that are no more.
@@ -91,7 +82,7 @@ pub(crate) struct Teller {
     pub(super) flows: Side,
     pub(super) expectations: Side,
     walk: Option<Walk>,
-    returning: Option<Return>,
+    pub(super) returning: Option<Return>,
     /// Written and not acknowledged, oldest first; the last of them is `position`.
     unacknowledged: VecDeque<Entry>,
     position: u64,
@@ -285,48 +276,14 @@ impl Teller {
         }
     }
 
-    /// Begins to give back what the peer told before it started anew: nothing, if it belongs to somebody else by now.
-    pub(super) fn give_back(&mut self, external: &External) {
-        let is_its_own = external.is_its_own();
-        let had = external.flows.stats().active;
-        self.returning = Some(Return {
-            next: if is_its_own { 0 } else { u32::MAX },
-            had: if is_its_own { had } else { 0 },
-        });
-    }
-
-    /// Gives back the next of what nobody has told as its own since.
-    fn return_on(&mut self, external: &External) {
-        let Some(returning) = &mut self.returning else {
-            return;
-        };
-        let Some(id) = external.flows.next_from(returning.next) else {
-            let had = returning.had;
-            self.returning = None;
-            self.encoder.word(&mut self.out, &Word::Returned { had });
-            return;
-        };
-        returning.next = id + 1;
-        if external.flow_handles.is_orphan(id)
-            && let Some(slot) = external.flows.get(id)
-        {
-            self.encoder.returned_flow(&mut self.out, &slot.value());
-        }
-    }
-
-    /// Writes the next piece of the stream. `false`: there is nothing to say now, or no room.
-    pub(crate) fn next_piece(
-        &mut self,
-        internal: &Internal,
-        external: &External,
-        now: Instant,
-    ) -> bool {
+    /// Writes the next piece of the stream. `told`: what this node was told by all. `false`: there is nothing to say now, or no room.
+    pub(crate) fn next_piece(&mut self, internal: &Internal, told: Told<'_>, now: Instant) -> bool {
         self.out.drain(..self.handed);
         self.handed = 0;
         if self.room == 0 {
             return false;
         }
-        self.fill(internal, external, now);
+        self.fill(internal, told, now);
         self.handed = self.out.len().min(self.room).min(PIECE_LEN);
         self.room -= self.handed;
         self.handed > 0
@@ -337,7 +294,7 @@ impl Teller {
         self.out.get(..self.handed).unwrap_or_default()
     }
 
-    fn fill(&mut self, internal: &Internal, external: &External, now: Instant) {
+    fn fill(&mut self, internal: &Internal, told: Told<'_>, now: Instant) {
         if let Some((position, _)) = self
             .ack
             .take_if(|(_, due)| *due <= now || !self.out.is_empty())
@@ -347,8 +304,7 @@ impl Teller {
         }
         let before = self.position;
         let mut steps = 0;
-        while steps < STEPS_MAX && self.out.len() < PIECE_LEN && self.step(internal, external, now)
-        {
+        while steps < STEPS_MAX && self.out.len() < PIECE_LEN && self.step(internal, told, now) {
             steps += if self.walk.is_some() { WALK_WEIGHT } else { 1 };
         }
         if self.position != before {
@@ -357,7 +313,7 @@ impl Teller {
     }
 
     /// Does the next thing that there is to do. Returns whether there was any.
-    fn step(&mut self, internal: &Internal, external: &External, now: Instant) -> bool {
+    fn step(&mut self, internal: &Internal, told: Told<'_>, now: Instant) -> bool {
         if !self.may_tell || self.unacknowledged.len() >= UNACKNOWLEDGED_MAX {
             return false;
         }
@@ -373,7 +329,7 @@ impl Teller {
             return true;
         }
         if self.returning.is_some() {
-            self.return_on(external);
+            self.return_on(internal, told);
             return true;
         }
         if self.walk.is_some() {
@@ -554,4 +510,9 @@ pub(super) fn living<T: Object>(cache: &Cache<T>, id: u32) -> Option<T::Value> {
 
 fn is_living<T: Object>(cache: &Cache<T>, id: u32) -> bool {
     cache.get(id).is_some_and(|slot| slot.state != State::Dead)
+}
+
+/// Whether there is an entry with this key that has not ended.
+pub(super) fn living_key<T: Object>(cache: &Cache<T>, key: &T::Key) -> bool {
+    cache.find(key).is_some_and(|id| is_living(cache, id))
 }

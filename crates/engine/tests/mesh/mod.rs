@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use ctnetlink::{EventKind, Header, emit};
+use ctnetlink::uapi::{IPCTNL_MSG_CT_DELETE, IPCTNL_MSG_EXP_DELETE};
+use ctnetlink::{EventKind, Header, Message, Reply, emit, messages, parse, request};
 use engine::api::{NativeSettings, PeerSettings, Settings};
 use engine::snapshot::{PeerSnapshot, PeerState};
 use engine::{Engine, KernelSocket, Notice, Origins, Output, PeerId, Side, Start};
@@ -26,6 +27,42 @@ pub(crate) struct Node {
     settings: Settings,
     pub(crate) notices: Vec<Notice>,
     pub(crate) kernel: Vec<(KernelSocket, Vec<u8>)>,
+}
+
+/// What a kernel was asked for.
+#[derive(Default)]
+pub(crate) struct Asked {
+    pub(crate) flows: Vec<(KernelSocket, Flow)>,
+    pub(crate) expectations: Vec<Expectation>,
+    /// What was to be removed, in the words of the requests.
+    removed: Vec<Vec<u8>>,
+}
+
+impl Asked {
+    fn note(&mut self, socket: KernelSocket, message: &Message<'_>) {
+        match parse::reply(message) {
+            _ if [IPCTNL_MSG_CT_DELETE, IPCTNL_MSG_EXP_DELETE].contains(&message.header.kind) => {
+                self.removed.push(message.payload.to_vec());
+            }
+            Ok(Reply::Flow(flow)) => self.flows.push((socket, flow)),
+            Ok(Reply::Expectation(expectation)) => self.expectations.push(expectation),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The connections that were to be put in through this socket.
+    pub(crate) fn written(&self, socket: KernelSocket) -> BTreeMap<Key, Flow> {
+        let through = self.flows.iter().filter(|(it, _)| *it == socket);
+        through.map(|(_, flow)| (flow.key(), *flow)).collect()
+    }
+
+    /// Whether this expectation was to be removed.
+    pub(crate) fn has_removed(&self, expectation: &Expectation) -> bool {
+        let mut bytes = Vec::new();
+        request::delete_expectation(&mut bytes, 0, request::Ack::Wanted, expectation);
+        let removal = messages(&bytes).next().unwrap().unwrap();
+        self.removed.iter().any(|it| it == removal.payload)
+    }
 }
 
 /// A full mesh of nodes with streams between them.
@@ -264,6 +301,32 @@ impl Mesh {
         let mut bytes = Vec::new();
         emit::flow(&mut bytes, Header::flow_event(kind, port_id), flow);
         self.nodes[node].engine.handle_events(self.now, &bytes);
+    }
+
+    /// The kernel of a node carries out whatever it is asked for. Returns that.
+    pub(crate) fn serve(&mut self, node: usize) -> Asked {
+        let mut asked = Asked::default();
+        loop {
+            self.collect(node);
+            let requests = std::mem::take(&mut self.nodes[node].kernel);
+            if requests.is_empty() {
+                return asked;
+            }
+            for (socket, bytes) in requests {
+                let mut verdicts = Vec::new();
+                for message in messages(&bytes).map(Result::unwrap) {
+                    let seq = message.header.seq;
+                    if socket == KernelSocket::Dump {
+                        emit::done(&mut verdicts, seq, 0, 0);
+                    } else {
+                        asked.note(socket, &message);
+                        emit::verdict(&mut verdicts, seq, 0, 0);
+                    }
+                }
+                let engine = &mut self.nodes[node].engine;
+                engine.handle_kernel_reply(self.now, socket, &verdicts);
+            }
+        }
     }
 
     pub(crate) fn expectation_event(&mut self, node: usize, kind: EventKind, it: &Expectation) {

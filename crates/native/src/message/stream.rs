@@ -165,8 +165,16 @@ impl Encoder {
     /// Appends [`Message::ReturnedFlow`].
     pub fn returned_flow(&mut self, buf: &mut Vec<u8>, flow: &Flow) {
         let start = begin(buf, kind::WORD);
-        put_var(buf, word::RETURNED_FLOW);
+        put_var(buf, word::RETURNED[0]);
         entry::put_flow(buf, flow, Fields::ALL);
+        finish(buf, start);
+    }
+
+    /// Appends [`Message::ReturnedExpectation`].
+    pub fn returned_expectation(&mut self, buf: &mut Vec<u8>, expected: &Expectation) {
+        let start = begin(buf, kind::WORD);
+        put_var(buf, word::RETURNED[1]);
+        expectation::put(buf, expected, true);
         finish(buf, start);
     }
 
@@ -359,6 +367,7 @@ fn read_word<'a>(
     handles: &mut Handles,
 ) -> Result<Result<Message<'a>, MessageError>, StreamError> {
     let [flow, expectation] = word::STATEMENTS;
+    let [returned_flow, returned_expectation] = word::RETURNED;
     let number = match reader.var32("word") {
         Ok(number) => number,
         Err(error) => return Ok(Err(error)),
@@ -372,8 +381,10 @@ fn read_word<'a>(
             handle,
             expectation,
         })
-    } else if number == word::RETURNED_FLOW {
+    } else if number == returned_flow {
         entry::read_flow(reader).map(|flow| Message::ReturnedFlow { flow })
+    } else if number == returned_expectation {
+        expectation::read(reader).map(|expectation| Message::ReturnedExpectation { expectation })
     } else {
         word::read(number, reader).map(|word| word.map_or(Message::Unknown, Message::Word))
     })

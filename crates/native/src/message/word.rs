@@ -13,19 +13,21 @@ mod number {
     pub(super) const ROLE: u32 = 6;
     pub(super) const TAKEOVER: u32 = 7;
     pub(super) const REQUEST: u32 = 8;
-    // 3 and 9 are free.
-    // 10 and 11 are statements, 13 is returned: entries, read where entries are.
+    pub(super) const RETURNING: u32 = 9;
+    // 3 is free.
+    // 10 and 11 are statements, 13 and 14 are returned: entries, read where entries are.
     pub(super) const FLOW_STATEMENT: u32 = 10;
     pub(super) const EXPECTATION_STATEMENT: u32 = 11;
     pub(super) const RETURNED: u32 = 12;
     pub(super) const RETURNED_FLOW: u32 = 13;
+    pub(super) const RETURNED_EXPECTATION: u32 = 14;
 }
 
 /// Numbers of the words that hold entries.
 pub(super) const STATEMENTS: [u32; 2] = [number::FLOW_STATEMENT, number::EXPECTATION_STATEMENT];
 
-/// Number of the word that holds a connection given back.
-pub(super) const RETURNED_FLOW: u32 = number::RETURNED_FLOW;
+/// Numbers of the words that hold entries given back.
+pub(super) const RETURNED: [u32; 2] = [number::RETURNED_FLOW, number::RETURNED_EXPECTATION];
 
 /// Longest name of a node, bytes.
 const NAME_LEN_MAX: usize = 64;
@@ -182,9 +184,16 @@ pub enum Word<'a> {
     Takeover(Takeover<'a>),
     /// The sender has started anew and wants back what the other end has of it since before.
     Request,
-    /// All that the other end had of this node's has been given back.
+    /// What the sender has of the receiver since before the receiver started anew comes next.
+    Returning {
+        /// So long ago the sender had last heard of the receiver's former life, milliseconds.
+        quiet_ms: u64,
+        /// It had been told everything by it.
+        is_complete: bool,
+    },
+    /// All that the sender had of the receiver's has been given back.
     Returned {
-        /// Connections that it had when it was asked; of those, the ones were given back that had not been told again.
+        /// Connections that it had; of those, the ones were given back that had not been told again.
         had: u64,
     },
 }
@@ -227,6 +236,14 @@ pub(super) fn put(buf: &mut Vec<u8>, word: &Word<'_>) {
             put_name(buf, takeover.from);
         }
         Word::Request => put_var(buf, number::REQUEST),
+        Word::Returning {
+            quiet_ms,
+            is_complete,
+        } => {
+            put_var(buf, number::RETURNING);
+            put_var(buf, *quiet_ms);
+            buf.push(u8::from(*is_complete));
+        }
         Word::Returned { had } => {
             put_var(buf, number::RETURNED);
             put_var(buf, *had);
@@ -262,6 +279,10 @@ pub(super) fn read<'a>(
             from: read_name(reader)?,
         }),
         number::REQUEST => Word::Request,
+        number::RETURNING => Word::Returning {
+            quiet_ms: reader.var64("quiet")?,
+            is_complete: reader.u8("complete")? != 0,
+        },
         number::RETURNED => Word::Returned {
             had: reader.var64("count")?,
         },
