@@ -217,7 +217,8 @@ impl EventSocket {
 /// Asks and writes.
 ///
 /// Acknowledgements carry only the header of the request. Both buffers hold 1 MiB or what the system
-/// allows; all answers to what one send carries are queued before it returns and must fit.
+/// allows; all answers to what one send carries are queued before it returns and must fit. One thread may read what another
+/// asks for.
 #[derive(Debug)]
 pub struct RequestSocket(Endpoint);
 
@@ -359,7 +360,9 @@ impl Endpoint {
                     room: buf.len(),
                 })),
                 Ok(len) => Ok(Received::Data(len)),
-                Err(Errno::EINTR) => continue,
+                // A read lets the kernel add the next part of a dump. EINVAL: there was none by then, as the thread that asked
+                // for the dump had just written its end. Nothing is lost by it.
+                Err(Errno::EINTR | Errno::EINVAL) => continue,
                 Err(Errno::EAGAIN) => Ok(Received::WouldBlock),
                 Err(Errno::ENOBUFS) => Ok(Received::Overrun),
                 Err(errno) => Err(errno.into()),

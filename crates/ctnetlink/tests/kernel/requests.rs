@@ -1,6 +1,11 @@
 //! Batches, dump conditions, flushes, statistics.
 
-use std::io::ErrorKind;
+use std::{
+    io::{self, ErrorKind},
+    os::fd::AsFd as _,
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    thread,
+};
 
 use ctnetlink::{
     Reply, messages, parse,
@@ -9,7 +14,10 @@ use ctnetlink::{
     stats,
 };
 use flow::{Family, Flow, Status, Zone, protocol};
-use nix::errno::Errno;
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
 
 use crate::lab::{Kernel, flows, in_namespace, new_flow, tcp, tuple, udp};
 
@@ -355,5 +363,47 @@ fn statistics_count_entries_and_cpus() {
             .unwrap();
         assert_eq!(expectation_cpus.len(), cpus.len());
         assert!(expectation_cpus.iter().all(|cpu| cpu.delete == Some(0)));
+    });
+}
+
+/// The kernel takes a dump for one that goes on until a moment after its end can be read, and adds the next part for whoever
+/// reads. A reader that is quicker than that moment is told that there is no dump (EINVAL), which says nothing about its own
+/// reading. Somebody who waits to be woken up makes the moment longer.
+#[test]
+fn a_dump_can_be_read_by_one_thread_while_another_asks_for_it() {
+    const DUMPS: u32 = 8000;
+    in_namespace(|kernel| {
+        let socket = &kernel.socket;
+        let answered = AtomicU32::new(0);
+        let has_ended = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !has_ended.load(Ordering::Relaxed) {
+                    let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+                    poll(&mut fds, PollTimeout::from(1_u8)).unwrap();
+                }
+            });
+            let reader = scope.spawn(|| {
+                let mut buf = vec![0; DUMP_BUFFER_LEN];
+                while !has_ended.load(Ordering::Relaxed) {
+                    if let Received::Data(len) = socket.receive(&mut buf)? {
+                        let end = messages(&buf[..len]).last().unwrap().unwrap();
+                        assert_eq!(parse::reply(&end), Ok(Reply::Done { errno: 0 }));
+                        answered.store(end.header.seq, Ordering::Relaxed);
+                    }
+                }
+                Ok::<_, io::Error>(())
+            });
+            for seq in 1..=DUMPS {
+                let mut request = Vec::new();
+                request::dump_expectations(&mut request, seq, None);
+                socket.send(&request).unwrap();
+                while answered.load(Ordering::Relaxed) != seq && !reader.is_finished() {
+                    std::hint::spin_loop();
+                }
+            }
+            has_ended.store(true, Ordering::Relaxed);
+            reader.join().unwrap().unwrap();
+        });
     });
 }
