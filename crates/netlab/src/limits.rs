@@ -14,14 +14,28 @@ pub struct TableLimits {
 }
 
 impl TableLimits {
-    /// Makes room for a number of entries in all namespaces together. Limits that are larger already stay.
+    /// Makes room for a number of entries in all namespaces together, and buckets enough that each is found at once. Limits
+    /// that are larger already stay.
     ///
     /// # Errors
     /// No root, or not in the initial namespace.
     pub fn raise(entries: u64) -> Result<Self> {
-        let mut limits = Self { before: Vec::new() };
         // The number of buckets first: changing it may reset the other.
-        for (path, wanted) in [(BUCKETS, entries / 4), (MAX, entries)] {
+        Self::at_least(&[(BUCKETS, entries / 4), (MAX, entries)])
+    }
+
+    /// Allows a number of entries in all namespaces together, without more buckets: whoever reads the table of a namespace, or
+    /// ends one, walks through all of them. For many small tables, and few that are large.
+    ///
+    /// # Errors
+    /// As [`raise`](Self::raise).
+    pub fn allow(entries: u64) -> Result<Self> {
+        Self::at_least(&[(MAX, entries)])
+    }
+
+    fn at_least(wanted: &[(&'static str, u64)]) -> Result<Self> {
+        let mut limits = Self { before: Vec::new() };
+        for &(path, wanted) in wanted {
             let now = read(path)?;
             if now < wanted {
                 limits.before.push((path, now));
