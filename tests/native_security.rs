@@ -70,6 +70,7 @@ fn only_the_configured_keys_connect_and_old_protocols_get_nowhere() {
     let to = SocketAddrV4::new(ADDRS[0], PORT);
     spoof(&nodes.namespaces[1], [(from, to, &old[..])]);
     nodes.wait_for_words(0, "does not go back to an older protocol");
+    assert!(nodes.unanswered(0, "foreign") > 0);
 
     // With the right key it comes about.
     nodes.configure(1, "key", &key_a, "");
@@ -183,6 +184,8 @@ fn listeners_replays_forgeries_and_floods_gain_nothing() {
         datagrams / seconds
     );
     assert!(datagrams > 10_000, "{datagrams}");
+    let counted = |reason| nodes.unanswered(1, reason);
+    assert!(counted("retries") > 0 && counted("floods") > 1000);
     assert!(
         !is_full() || reached >= u64::from(rate) * 95 / 100,
         "only {reached} of {rate} flows a second could be made"

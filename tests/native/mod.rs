@@ -123,6 +123,13 @@ log_file = \"{}\"
         self.peer(node)[key].as_u64().unwrap()
     }
 
+    /// What came to the port of a node and was not worth a connection.
+    pub(crate) fn unanswered(&self, node: usize, reason: &str) -> u64 {
+        let text = self.daemons[node].client(["stats", "--json"]).unwrap();
+        let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+        report["native_port"][reason].as_u64().unwrap()
+    }
+
     /// Until the second node holds so many entries of the first.
     #[track_caller]
     pub(crate) fn wait_for_entries(&self, count: u64) {

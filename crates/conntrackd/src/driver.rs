@@ -204,13 +204,13 @@ impl Driver {
     }
 
     /// Takes what peers of the native dialect have sent. Returns whether the socket ran dry.
-    pub(crate) fn read_native(&mut self) -> io::Result<bool> {
+    pub(crate) fn read_native(&mut self) -> bool {
         let Some(native) = &mut self.native else {
-            return Ok(true);
+            return true;
         };
-        let dry = native.receive(Instant::now(), &self.pace)?;
+        let dry = native.receive(Instant::now(), &self.pace);
         self.flush();
-        Ok(dry)
+        dry
     }
 
     /// Says farewell to the peers of the native dialect, and ends a recording.
@@ -380,7 +380,7 @@ impl Driver {
         }
         if let Some(native) = &mut self.native {
             let mut left = native.buffer_len() / pace::queued_len(0);
-            while left > 0 && matches!(native.receive(Instant::now(), &self.pace), Ok(false)) {
+            while left > 0 && !native.receive(Instant::now(), &self.pace) {
                 left = left.saturating_sub(native::DATAGRAMS_PER_TURN);
                 native.tell(&mut self.engine, Instant::now());
             }

@@ -1,6 +1,5 @@
 //! The native dialect's socket, and the connections that ride on it.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::{self, IoSliceMut};
@@ -9,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::Instant;
 
-use control::peers::Connection;
+use control::peers::{Connection, PortReport};
 use engine::PeerId;
 use native::keys::PublicKey;
 use native::transport::{self, Event, Failure, Settings, Timing, Transport};
@@ -71,7 +70,8 @@ pub(crate) struct Native {
     spare: VecDeque<Vec<u8>>,
     foreign_told: u64,
     /// Sends that failed for good.
-    pub(crate) send_errors: Cell<u64>,
+    send_errors: u64,
+    receive_errors: u64,
 }
 
 /// What the log has said of a peer last.
@@ -141,7 +141,8 @@ impl Native {
             buffer: vec![0; BATCH_SIZE * segments * 1500],
             spare: VecDeque::new(),
             foreign_told: 0,
-            send_errors: Cell::new(0),
+            send_errors: 0,
+            receive_errors: 0,
         })
     }
 
@@ -156,7 +157,7 @@ impl Native {
     }
 
     /// Reads what has arrived. Returns whether the socket ran dry.
-    pub(crate) fn receive(&mut self, now: Instant, pace: &Pace) -> io::Result<bool> {
+    pub(crate) fn receive(&mut self, now: Instant, pace: &Pace) -> bool {
         let mut left = DATAGRAMS_PER_TURN;
         while left > 0 {
             let each = self.buffer.len() / BATCH_SIZE;
@@ -169,10 +170,13 @@ impl Native {
                 .recv(UdpSockRef::from(&self.socket), &mut slices, &mut metas);
             let count = match received {
                 Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
-                // A peer's port is closed: it will be heard when it is not.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
-                Err(error) => return Err(error),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                // What the network says of something that was sent, such as that a peer's port is closed.
+                Err(_) => {
+                    self.receive_errors += 1;
+                    left -= 1;
+                    continue;
+                }
             };
             for (meta, bytes) in metas.iter().zip(self.buffer.chunks(each)).take(count) {
                 let bytes = bytes.get(..meta.len).unwrap_or_default();
@@ -189,10 +193,10 @@ impl Native {
             }
             if count < BATCH_SIZE {
                 // Fewer than asked for: the next ones have to be waited for.
-                return Ok(true);
+                return true;
             }
         }
-        Ok(false)
+        false
     }
 
     /// When [`Native::timeout`] has to be called.
@@ -297,7 +301,7 @@ impl Native {
                     return false;
                 }
                 // The link is down or the peer's port closed: as good as lost on the way.
-                Err(_) => self.send_errors.set(self.send_errors.get() + 1),
+                Err(_) => self.send_errors += 1,
             }
             self.spare.push_front(bytes);
         }
@@ -323,6 +327,20 @@ impl Native {
                 src_ip: transmit.from,
             },
         )
+    }
+
+    /// What came to the port and was not worth a connection.
+    pub(crate) fn port(&self) -> PortReport {
+        let refusals = self.transport.refusals();
+        PortReport {
+            strangers: refusals.strangers,
+            foreign: refusals.foreign,
+            floods: refusals.floods,
+            retries: refusals.retries,
+            crowded: refusals.crowded,
+            send_errors: self.send_errors,
+            receive_errors: self.receive_errors,
+        }
     }
 
     /// What there is to tell of every peer's connection, in the order of the configuration.

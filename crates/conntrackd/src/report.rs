@@ -46,8 +46,10 @@ pub(crate) fn report(driver: &Driver) -> Report {
         let operations = engine.operations(now);
         let readiness = engine.readiness(now);
         let peers = peers(driver);
+        let native_port = driver.native.as_ref().map(Native::port);
         Report {
             peers,
+            native_port,
             ..Report::new(role, readiness, replication, &operations, snapshot, shell)
         }
     })

@@ -199,7 +199,7 @@ pub(crate) async fn native(shared: Shared) -> io::Result<()> {
         tokio::select! {
             ready = fd.readable() => {
                 let mut ready = ready?;
-                if shared.borrow_mut().read_native()? {
+                if shared.borrow_mut().read_native() {
                     // What comes next is waited for, which gives way.
                     ready.clear_ready();
                     continue;

@@ -1,6 +1,6 @@
 //! The statistics for Prometheus: names and units by its conventions.
 
-use crate::peers::PeerLine;
+use crate::peers::{PeerLine, PortReport};
 use crate::report::{CacheReport, LinkReport, QueueReport, Report};
 
 /// The two texts that scrapers understand; they differ in the names of counters and in the last line.
@@ -47,6 +47,7 @@ pub fn page(report: &Report, exposition: Exposition) -> Vec<u8> {
     page.peer(report);
     page.links(&report.links);
     page.native(&report.peers);
+    page.native_port(report.native_port.as_ref());
     if exposition == Exposition::OpenMetrics {
         page.out.extend_from_slice(b"# EOF\n");
     }
@@ -136,6 +137,38 @@ impl Page {
             let labels = [("peer", peer.name.as_str())];
             self.total("native_lost_packets", &labels, peer.lost_packets);
         }
+        self.counter(
+            "native_failed_handshakes",
+            "Connections with a peer that did not come about.",
+        );
+        for peer in peers {
+            let labels = [("peer", peer.name.as_str())];
+            self.total("native_failed_handshakes", &labels, peer.failures);
+        }
+    }
+
+    /// What came to the port of the native dialect and was not worth a connection.
+    fn native_port(&mut self, port: Option<&PortReport>) {
+        let Some(port) = port else {
+            return;
+        };
+        self.counter(
+            "native_unanswered_datagrams",
+            "Datagrams that were dropped, or answered by a demand for proof of address (retry).",
+        );
+        for (reason, count) in [
+            ("stranger", port.strangers),
+            ("foreign", port.foreign),
+            ("flood", port.floods),
+            ("retry", port.retries),
+            ("crowded", port.crowded),
+        ] {
+            self.total("native_unanswered_datagrams", &[("reason", reason)], count);
+        }
+        self.counter("native_send_errors", "Failed sends.");
+        self.total("native_send_errors", &[], port.send_errors);
+        self.counter("native_receive_errors", "Failed receives.");
+        self.total("native_receive_errors", &[], port.receive_errors);
     }
 }
 

@@ -34,6 +34,19 @@ pub struct Connection {
     pub failures: u64,
 }
 
+/// What came to the port of the native dialect and was not worth a connection, and what failed there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the schema tells what each means")]
+pub struct PortReport {
+    pub strangers: u64,
+    pub foreign: u64,
+    pub floods: u64,
+    pub retries: u64,
+    pub crowded: u64,
+    pub send_errors: u64,
+    pub receive_errors: u64,
+}
+
 /// A peer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the schema tells what each means")]

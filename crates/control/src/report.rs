@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::json::{ReadyReport, RoleReport};
 use crate::operations::{BulksReport, CommitsReport, PeerReport, WorkReport};
-use crate::peers::PeerLine;
+use crate::peers::{PeerLine, PortReport};
 use crate::stats::{LinkStats, Shell, Transport};
 
 /// Everything countable, at one moment.
@@ -64,6 +64,9 @@ pub struct Report {
     /// The peers of the native dialect, in the order of the configuration.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<PeerLine>,
+    /// The port of the native dialect; only where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub native_port: Option<PortReport>,
     /// The process.
     pub process: ProcessReport,
 }
@@ -265,6 +268,7 @@ impl Report {
                 .map(|(position, link)| LinkReport::new(link, position == snapshot.active_link))
                 .collect(),
             peers: Vec::new(),
+            native_port: None,
             process: ProcessReport {
                 uptime_s: shell.runtime.uptime.as_secs(),
                 clients_failed: shell.runtime.local_read_failed,

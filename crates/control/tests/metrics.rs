@@ -33,7 +33,8 @@ const REPORT: &str = r#"{
     "repaired_there": {"checks": 8, "doubts": 0, "missing": 0, "extra": 0, "different": 0},
     "refused": 0, "malformed": 0, "resumed": 1, "address": "192.0.2.2:3780", "public_key": "AAAA", "cipher": "TLS13_AES_128_GCM_SHA256",
     "round_trip_s": 0.001, "messages_sent": 100, "messages_received": 50, "sent_bytes": 7000, "received_bytes": 3000,
-    "sent_packets": 70, "lost_packets": 3, "connections": 2, "failures": 0}]
+    "sent_packets": 70, "lost_packets": 3, "connections": 2, "failures": 4}],
+  "native_port": {"strangers": 1, "foreign": 2, "floods": 3, "retries": 5, "crowded": 6, "send_errors": 7, "receive_errors": 8}
 }"#;
 
 fn report() -> Report {
@@ -117,6 +118,9 @@ fn labels_tell_what_is_meant_and_are_escaped() {
         "conntrackd_native_peer_state{peer=\"fw2\",state=\"in_sync\"} 1",
         "conntrackd_native_peer_state{peer=\"fw2\",state=\"repairing\"} 0",
         "conntrackd_native_lost_packets_total{peer=\"fw2\"} 3",
+        "conntrackd_native_failed_handshakes_total{peer=\"fw2\"} 4",
+        "conntrackd_native_unanswered_datagrams_total{reason=\"retry\"} 5",
+        "conntrackd_native_receive_errors_total 8",
         "conntrackd_commits_total 2",
         "conntrackd_commit_duration_seconds 0.125",
         "conntrackd_commit_refused_total{reason=\"No space left on device\"} 3",
