@@ -2,6 +2,7 @@
 
 mod command;
 mod events;
+mod expected;
 mod lookup;
 mod output;
 mod owner;
@@ -382,6 +383,7 @@ impl Engine {
             progress,
             self.recheck.poll_timeout(),
             recovery.and_then(|it| it.poll_timeout(self.now)),
+            self.standby.as_ref().and_then(|it| it.expectations_due),
         ];
         sessions
             .chain(externals)

@@ -10,7 +10,8 @@ use std::time::Duration;
 use common::{FTFW, flow, settings};
 use ctnetlink::EventKind;
 use engine::api::{ExpectationSync, NativeSettings, Settings};
-use engine::{KernelSocket, Notice};
+use engine::role::RoleCause;
+use engine::{Command, KernelSocket, Notice, Role};
 use flow::{Expectation, Flow, HelperName, Key};
 use mesh::{Asked, Mesh};
 
@@ -186,6 +187,29 @@ fn what_another_node_has_taken_over_is_given_back_by_nobody() {
         let asked = restarted(&mut mesh, peers);
         assert_eq!(given_back(&asked), keys(190..210), "{peers:?}");
     }
+}
+
+#[test]
+fn a_promotion_while_a_table_is_recovered_commits_what_is_taken_over_as_well() {
+    let mut mesh = mesh();
+    mesh.join(0, 1);
+    mesh.join(0, 2);
+    open(&mut mesh, 0..100);
+    for n in 300..310 {
+        mesh.event(1, EventKind::New, 0, &flow(n));
+    }
+    mesh.settle();
+    mesh.restart(0);
+    mesh.serve(0);
+    mesh.join(0, 1);
+    mesh.run(Duration::from_millis(100));
+    mesh.cut(0, 1);
+    // It begins to commit what was given back.
+    mesh.run(seconds(2));
+    assert!(!mesh.nodes[0].kernel.is_empty());
+    mesh.command(0, Command::Become(Role::Primary, RoleCause::Role));
+    let asked = mesh.serve(0);
+    assert_eq!(given_back(&asked), keys((0..100).chain(300..310)));
 }
 
 #[test]

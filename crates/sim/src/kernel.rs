@@ -289,7 +289,8 @@ impl SimKernel {
             .map(|(key, _)| *key)
             .collect();
         for orphan in orphans {
-            self.destroy_expectation(now, &orphan, cause);
+            // Whoever ended their master: the events of these name nobody.
+            self.destroy_expectation(now, &orphan, PACKETS);
         }
         let mut last = Flow {
             reply: flow.reply,

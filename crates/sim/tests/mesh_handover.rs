@@ -6,10 +6,13 @@ mod native;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use engine::api::ExpectationSync;
 use engine::role::RoleCause;
-use engine::{Command, Role, Scope, Side};
-use flow::{Addrs, Flow, Key, L4, ProtoInfo, Status, Tcp, TcpState, Tuple, protocol};
-use native::settings;
+use engine::{Command, Role, Scope, Settings, Side};
+use flow::{
+    Addrs, Expectation, Flow, HelperName, Key, L4, ProtoInfo, Status, Tcp, TcpState, Tuple,
+    protocol,
+};
 use sim::kernel::PACKETS;
 use sim::mesh::{Mesh, peer_id};
 use sim::{Faults, Rng};
@@ -34,7 +37,28 @@ fn connection(number: u32) -> Flow {
         ..Tcp::default()
     });
     flow.timeout_s = Some(TIMEOUT_S);
+    flow.helper = HelperName::new(b"ftp").filter(|_| number.is_multiple_of(4));
     flow
+}
+
+/// What a connection expects, if it has a helper.
+fn expected_by(master: &Flow) -> Option<Expectation> {
+    let tuple = Tuple {
+        l4: L4::Ports { src: 0, dst: 2000 },
+        ..master.orig.mirrored()
+    };
+    let expected = Expectation {
+        helper: master.helper,
+        ..Expectation::new(master.orig, tuple, tuple)
+    };
+    master.helper.map(|_| expected)
+}
+
+fn settings() -> Settings {
+    Settings {
+        expectation_sync: ExpectationSync::All,
+        ..native::settings(true)
+    }
 }
 
 struct Run {
@@ -46,12 +70,14 @@ struct Run {
     owners: BTreeMap<Key, Option<usize>>,
     /// Since when each connection was in all kernels.
     everywhere: BTreeMap<Key, std::time::Instant>,
+    /// Two nodes have taken over at about the same time: what is expected may have been given up by both.
+    has_crossed: bool,
 }
 
 impl Run {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
-        let mut mesh = Mesh::new(&mut rng, &settings(true), NODES, 0);
+        let mut mesh = Mesh::new(&mut rng, &settings(), NODES, 0);
         for member in &mut mesh.members {
             member.node.dump_us = *rng.pick(&[300, 3000, 50_000]);
             member.node.batch_us = *rng.pick(&[0, 100, 5000]);
@@ -68,7 +94,7 @@ impl Run {
     /// Links without faults, kernels of one speed.
     fn quiet(seed: u64, primaries: usize) -> Self {
         let mut rng = Rng::new(seed);
-        let mut mesh = Mesh::new(&mut rng, &settings(true), NODES, 0);
+        let mut mesh = Mesh::new(&mut rng, &settings(), NODES, 0);
         for member in &mut mesh.members {
             (member.node.dump_us, member.node.batch_us) = (50_000, 5000);
         }
@@ -84,6 +110,7 @@ impl Run {
             next: 1,
             owners: BTreeMap::new(),
             everywhere: BTreeMap::new(),
+            has_crossed: false,
         };
         for index in 0..NODES {
             run.mesh.start(index);
@@ -126,6 +153,9 @@ impl Run {
             self.next += 1;
             let kernel = &mut self.mesh.members[index].node.kernel;
             assert!(kernel.create(now, flow, PACKETS));
+            if let Some(expected) = expected_by(&flow) {
+                kernel.expect(now, expected, PACKETS).unwrap();
+            }
             self.owners.insert(flow.key(), Some(index));
         }
     }
@@ -215,6 +245,7 @@ impl Run {
         }
         self.owners.values_mut().for_each(|owner| *owner = None);
         self.everywhere.clear();
+        self.has_crossed = true;
     }
 
     fn settle(&mut self) {
@@ -293,6 +324,9 @@ impl Run {
                 assert_eq!(known, *owner, "seed {seed}: {key:?}");
             }
         }
+        if !self.has_crossed {
+            self.check_expectations(&found);
+        }
         let now = self.mesh.now();
         for index in 0..NODES {
             for flow in self.mesh.members[index].node.kernel.flows(now) {
@@ -306,6 +340,39 @@ impl Run {
                     flow.key()
                 );
             }
+        }
+    }
+}
+
+impl Run {
+    /// What is expected is expected by all kernels, and belongs to whoever owns the connection that expects.
+    fn check_expectations(&self, owners: &BTreeMap<Key, usize>) {
+        let (seed, now) = (self.seed, self.mesh.now());
+        for (index, member) in self.mesh.members.iter().enumerate() {
+            let flows = member.node.kernel.flows(now);
+            let expect: BTreeSet<Tuple> = flows
+                .filter(|flow| flow.helper.is_some())
+                .map(|flow| flow.orig)
+                .collect();
+            let expected = member.node.kernel.expectations(now);
+            let expected: BTreeSet<Tuple> = expected.map(|it| it.master).collect();
+            let first = expected.symmetric_difference(&expect).next();
+            let (has, wants) = (expected.len(), expect.len());
+            assert!(
+                first.is_none(),
+                "seed {seed}: {has} of {wants} in the kernel of {index}: {first:?}"
+            );
+            let is_own = |key: &Key| owners.get(key) == Some(&index);
+            let own = expect.iter().map(|&tuple| Key { tuple, zone: 0 });
+            let own: BTreeSet<Key> = own.filter(is_own).collect();
+            let told = member.node.expectations(Side::Internal);
+            let told: BTreeSet<Key> = told.iter().map(Expectation::master_key).collect();
+            let first = told.symmetric_difference(&own).next();
+            let (told, own) = (told.len(), own.len());
+            assert!(
+                first.is_none(),
+                "seed {seed}: {index} owns {told}, not {own}: {first:?}"
+            );
         }
     }
 }

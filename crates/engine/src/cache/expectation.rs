@@ -10,12 +10,16 @@ pub(crate) struct ExpectationKey {
     master: Tuple,
     tuple: Tuple,
     mask: Tuple,
+    zone: u16,
 }
 
 impl ExpectationKey {
     /// An expectation with this key, of which nothing else is known.
     pub(crate) fn expectation(&self) -> Expectation {
-        Expectation::new(self.master, self.tuple, self.mask)
+        Expectation {
+            zone: self.zone,
+            ..Expectation::new(self.master, self.tuple, self.mask)
+        }
     }
 }
 
@@ -28,6 +32,7 @@ impl Object for Expectation {
             master: value.master,
             tuple: value.tuple,
             mask: value.mask,
+            zone: value.zone,
         }
     }
 
@@ -77,8 +82,8 @@ impl Object for Expectation {
         }
     }
 
-    fn is_another(_: Marks) -> bool {
-        true
+    fn is_another(changes: Marks) -> bool {
+        !changes.is_none()
     }
 
     fn timeout_s(value: &mut Self) -> &mut Option<u32> {

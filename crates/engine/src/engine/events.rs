@@ -281,6 +281,9 @@ impl Engine {
         if origin == Origin::Injected || !self.is_replicated(expectation) {
             return;
         }
+        if kind == EventKind::Destroy {
+            self.injected_expectation_gone(expectation);
+        }
         if !self.has_internal_cache() {
             if origin == Origin::Others {
                 self.pass_on_expectation(kind, expectation);

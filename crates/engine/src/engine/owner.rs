@@ -63,6 +63,8 @@ impl Engine {
             if self.standby.is_some() {
                 // The former owner gives them up as soon as it is told; their timeouts are still to be set.
                 external.hold(self.now);
+                let after = self.dump.epoch;
+                self.standby_mut(|standby| standby.adopts_expectations = Some((after, false)));
                 self.adoption = Some(Adoption {
                     after: self.dump.epoch,
                     is_read: false,

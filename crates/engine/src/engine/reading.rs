@@ -210,6 +210,7 @@ impl Engine {
     }
 
     fn read_expectation(&mut self, job: Job, expectation: &Expectation) {
+        self.saw_expectation(expectation);
         let master = expectation.master_key();
         let of_peer = |inject: &Inject| inject.injected.contains(&master);
         if !self.is_replicated(expectation)
@@ -301,6 +302,8 @@ impl Engine {
                 inject.injected.keep_seen(epoch);
             }
             self.look_for_missing();
+        } else if job.purpose != Purpose::Flush {
+            self.look_for_missing_expectations();
         }
     }
 
@@ -312,6 +315,9 @@ impl Engine {
         };
         if is_whole && job.table == Table::Flows && job.purpose.keeps() {
             self.has_read_flows();
+        }
+        if job.purpose.keeps() {
+            self.has_read_for_expectations(job.table);
         }
         if job.purpose.keeps() {
             self.recheck.arm(self.now);

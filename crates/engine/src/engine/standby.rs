@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use flow::{Expectation, Flow, Key};
+use flow::{Flow, Key};
 use syncwire::Change;
 
 use super::Engine;
 use super::recover::Recovery;
-use crate::cache::{Cache, Object, Slot, State};
+use crate::cache::{Cache, Object, State};
 use crate::external::Owner;
 use crate::journal::Marks;
 use crate::kernel::batch::BATCH_LEN;
@@ -110,21 +110,6 @@ impl Engine {
         }
     }
 
-    /// An origin has an expectation no more. It leaves the kernel unless somebody else has it.
-    fn remove_injected_expectation(&mut self, key: &<Expectation as Object>::Key) {
-        let told = self
-            .externals
-            .iter()
-            .filter(|external| external.is_its_own());
-        let mut told = told.filter(|external| external.expectations.find(key).is_some());
-        if told.next().is_some() || is_living(&self.internal.expectations, key) {
-            return;
-        }
-        if let Some(inject) = &mut self.inject {
-            inject.expectation(Change::Delete, &key.expectation());
-        }
-    }
-
     /// Has a connection put into the kernel as this origin told it.
     fn mark_waiting(&mut self, origin: usize, id: u32) {
         if let Some(standby) = &mut self.standby
@@ -136,6 +121,7 @@ impl Engine {
 
     /// Hands the kernel what has waited longest, as much as it takes in one batch.
     pub(super) fn feed_standby(&mut self) {
+        self.put_back_due_expectations();
         while self.is_kernel_ready() {
             let Some(standby) = &mut self.standby else {
                 return;
@@ -228,26 +214,6 @@ impl Engine {
             }
         }
         is_there
-    }
-
-    fn inject_expectation(&mut self, origin: usize, id: u32) {
-        let external = self.externals.get(origin).filter(|e| e.is_its_own());
-        let expected = external
-            .and_then(|e| e.expectations.get(id))
-            .map(Slot::value);
-        let expected = expected.filter(|expected| self.is_replicated(expected));
-        let Some(expected) = expected else {
-            return;
-        };
-        if let Some(own) = living(&self.internal.expectations, &Object::stored_key(&expected)) {
-            if !self.yields_to(origin) {
-                return;
-            }
-            self.end_expectation(own, false);
-        }
-        if let Some(inject) = &mut self.inject {
-            inject.expectation(Change::New, &expected);
-        }
     }
 
     /// The kernel's entry with this key has gone, or is none of the peers' any more.
@@ -531,6 +497,7 @@ impl Engine {
 
     /// Has what these origins have put into the kernel again: all of it, or only what somebody else has as well.
     pub(super) fn put_back(&mut self, origins: std::ops::Range<usize>, contested: bool) {
+        self.put_back_expectations(origins.clone());
         self.standby_mut(|standby| {
             let known = standby.put_back;
             let from = known.map_or(origins.start, |it| it.walk.origin.min(origins.start));
@@ -570,7 +537,7 @@ fn is_same(a: &Flow, b: &Flow) -> bool {
     a.reply_direction() == b.reply_direction() && a.zone == b.zone
 }
 
-fn living<T: Object>(cache: &Cache<T>, key: &T::Key) -> Option<u32> {
+pub(super) fn living<T: Object>(cache: &Cache<T>, key: &T::Key) -> Option<u32> {
     let id = cache.find(key)?;
     let slot = cache.get(id)?;
     (slot.state != State::Dead).then_some(id)

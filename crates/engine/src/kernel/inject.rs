@@ -438,7 +438,7 @@ impl Work {
         match (self, later) {
             (Self::Flow(_, a), Self::Flow(_, b)) => a.key() == b.key(),
             (Self::Expectation(_, a), Self::Expectation(_, b)) => {
-                (a.master, a.tuple, a.mask) == (b.master, b.tuple, b.mask)
+                (a.master, a.tuple, a.mask, a.zone) == (b.master, b.tuple, b.mask, b.zone)
             }
             _ => false,
         }

@@ -3,7 +3,9 @@
 //! Only positions wait here; what is written is what the cache holds when its turn comes. A kernel that is slow
 //! makes nothing grow.
 
-use crate::journal::Journal;
+use std::time::Instant;
+
+use crate::journal::{Journal, Marks};
 use crate::peer::pending::Pending;
 
 /// Timeout of injected connections: the node that forwards refreshes its own without a word. If one runs out
@@ -54,6 +56,13 @@ pub(crate) struct Standby {
     pub(crate) settling: Option<Walk>,
     /// A former primary's own connections leave the kernel, from this position on.
     pub(crate) leaving: Option<u32>,
+    /// Expectations that were taken over are this node's as a reading shows them: one of the connections is due first, later
+    /// than this one, and has been made or not.
+    pub(crate) adopts_expectations: Option<(u16, bool)>,
+    /// Expectations that have gone from the kernel are put back then ...
+    pub(crate) expectations_due: Option<Instant>,
+    /// ... and were the last time then.
+    pub(crate) expectations_put_back: Option<Instant>,
 }
 
 impl Standby {
@@ -79,6 +88,13 @@ impl Standby {
             for &(id, marks) in &journal.changed {
                 waiting.expectations.mark(id, marks);
             }
+        }
+    }
+
+    /// Has an expectation put into the kernel as this origin told it.
+    pub(crate) fn mark_expectation(&mut self, origin: usize, id: u32) {
+        if let Some(waiting) = self.waiting.get_mut(origin) {
+            waiting.expectations.mark(id, Marks::WHOLE);
         }
     }
 

@@ -254,9 +254,7 @@ impl Hearer {
                 self.expectation(external, now_s, *handle, expectation);
             }
             Message::GoneExpectation { handle } => {
-                external
-                    .expectation_handles
-                    .vacate(&mut external.expectations, *handle);
+                external.expectation_gone(*handle, now);
             }
             Message::StatementFlow { handle, flow } => {
                 let was = match flow {

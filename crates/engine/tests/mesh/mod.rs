@@ -9,7 +9,9 @@ use ctnetlink::uapi::{IPCTNL_MSG_CT_DELETE, IPCTNL_MSG_EXP_DELETE};
 use ctnetlink::{EventKind, Header, Message, Reply, emit, messages, parse, request};
 use engine::api::{NativeSettings, PeerSettings, Settings};
 use engine::snapshot::{PeerSnapshot, PeerState};
-use engine::{Engine, KernelSocket, Notice, Origins, Output, PeerId, Side, Start};
+use engine::{
+    ClientId, Command, Engine, KernelSocket, Notice, Origins, Output, PeerId, Side, Start,
+};
 use flow::{Expectation, Flow, Key};
 
 /// Bytes that a stream takes before the other end has read them.
@@ -46,8 +48,16 @@ impl Asked {
             }
             Ok(Reply::Flow(flow)) => self.flows.push((socket, flow)),
             Ok(Reply::Expectation(expectation)) => self.expectations.push(expectation),
+            // A look.
+            Ok(Reply::Other) => {}
             other => panic!("{other:?}"),
         }
+    }
+
+    pub(crate) fn append(&mut self, later: Self) {
+        self.flows.extend(later.flows);
+        self.expectations.extend(later.expectations);
+        self.removed.extend(later.removed);
     }
 
     /// The connections that were to be put in through this socket.
@@ -327,6 +337,11 @@ impl Mesh {
                 engine.handle_kernel_reply(self.now, socket, &verdicts);
             }
         }
+    }
+
+    pub(crate) fn command(&mut self, node: usize, command: Command) {
+        let engine = &mut self.nodes[node].engine;
+        engine.handle_command(self.now, ClientId(1), command);
     }
 
     pub(crate) fn expectation_event(&mut self, node: usize, kind: EventKind, it: &Expectation) {

@@ -1,0 +1,250 @@
+//! Expectations of the peers in the kernel of a hot standby.
+//!
+//! They follow what is told as connections do, and belong to whoever tells them. There are few of them, so that
+//! whatever concerns all is done at once.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use flow::Expectation;
+use syncwire::Change;
+
+use super::Engine;
+use super::standby::living;
+use crate::cache::{Cache, Object, Slot, State};
+use crate::external::External;
+use crate::journal::Marks;
+use crate::kernel::dump::Table;
+use crate::peer::Peer;
+
+type Key = <Expectation as Object>::Key;
+
+/// What goes from the kernel is put back no more often than this: a kernel that has no room for all that is told drops one
+/// as another one comes.
+const PAUSE: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// Puts an expectation into the kernel as this origin told it.
+    pub(super) fn inject_expectation(&mut self, origin: usize, id: u32) {
+        let Some(external) = self.externals.get(origin).filter(|e| e.is_its_own()) else {
+            return;
+        };
+        let slot = external.expectations.get(id);
+        let Some((told, is_new)) = slot.map(|slot| (slot.value(), slot.seen == 0)) else {
+            return;
+        };
+        if !self.is_replicated(&told) || self.has_given_up_expectation(origin, id) {
+            return;
+        }
+        let key = told.stored_key();
+        let mut is_there = false;
+        if let Some(own) = living(&self.internal.expectations, &key) {
+            if !self.yields_to(origin) {
+                return;
+            }
+            let slot = self.internal.expectations.get(own);
+            is_there = slot.is_some_and(|own| is_same(&own.value(), &told));
+            // It is awaited there now.
+            self.end_expectation(own, false);
+        }
+        if is_new {
+            is_there |= self.succeed_expectation(origin, &told);
+        }
+        let epoch = self.dump.epoch.max(1);
+        let external = self.externals.get_mut(origin);
+        if let Some(slot) = external.and_then(|external| external.expectations.get_mut(id)) {
+            (slot.seen, slot.state) = (epoch, State::Alive);
+        }
+        if let Some(inject) = self.inject.as_mut().filter(|_| !is_there) {
+            inject.expectation(Change::New, &told);
+        }
+    }
+
+    /// Whether an origin has an expectation no more, and it stays only until somebody else tells it.
+    fn has_given_up_expectation(&self, origin: usize, id: u32) -> bool {
+        let peer = self.peers.iter().find(|peer| peer.origin == origin);
+        let external = self.externals.get(origin);
+        peer.is_some_and(Peer::has_told_all)
+            && external.is_some_and(|external| external.expectation_handles.is_orphan(id))
+    }
+
+    /// An origin tells an expectation for the first time. Whether the kernel has it already, as another one told it, which
+    /// has none any more if it has handed it over.
+    fn succeed_expectation(&mut self, origin: usize, told: &Expectation) -> bool {
+        let mut is_there = false;
+        for (other, external) in self.externals.iter_mut().enumerate() {
+            let id = external.expectations.find(&told.stored_key());
+            let Some(id) = id.filter(|_| other != origin) else {
+                continue;
+            };
+            let slot = external.expectations.get(id);
+            is_there |= slot.is_some_and(|slot| slot.seen != 0 && is_same(&slot.value(), told));
+            if external.held_until.is_some() && external.expectation_handles.is_orphan(id) {
+                external.expectations.remove(id);
+            }
+        }
+        is_there
+    }
+
+    /// An origin has an expectation no more. It leaves the kernel unless somebody else has it.
+    pub(super) fn remove_injected_expectation(&mut self, key: &Key) {
+        let wanted = key.expectation();
+        let is_own = living(&self.internal.expectations, key).is_some();
+        if is_own || self.is_about_to_adopt(&wanted) {
+            return;
+        }
+        let mut is_told = false;
+        for (origin, external) in self.externals.iter().enumerate() {
+            let Some(id) = external
+                .expectations
+                .find(key)
+                .filter(|_| external.is_its_own())
+            else {
+                continue;
+            };
+            is_told = true;
+            if external
+                .expectations
+                .get(id)
+                .is_some_and(|slot| slot.seen == 0)
+                && let Some(standby) = &mut self.standby
+            {
+                standby.mark_expectation(origin, id);
+            }
+        }
+        if let Some(inject) = self.inject.as_mut().filter(|_| !is_told) {
+            inject.expectation(Change::Delete, &wanted);
+        }
+    }
+
+    /// Whether an expectation is this node's as soon as a reading shows it: it was taken over with its master.
+    fn is_about_to_adopt(&self, expected: &Expectation) -> bool {
+        let adopts = self.standby.as_ref().and_then(|s| s.adopts_expectations);
+        adopts.is_some() && living(&self.internal.flows, &expected.master_key()).is_some()
+    }
+
+    /// A reading has ended.
+    pub(super) fn has_read_for_expectations(&mut self, table: Table) {
+        let epoch = self.dump.epoch;
+        self.standby_mut(|standby| {
+            standby.adopts_expectations = match (standby.adopts_expectations, table) {
+                (Some((after, _)), Table::Flows) if after != epoch => Some((after, true)),
+                (Some((_, true)), Table::Expectations) => None,
+                (adopts, _) => adopts,
+            };
+        });
+    }
+
+    /// Has those of these origins put into the kernel that are not there, and those taken over that this node has as well.
+    pub(super) fn put_back_expectations(&mut self, origins: Range<usize>) {
+        let own = &self.internal.expectations;
+        for (origin, external) in self.externals.iter().enumerate() {
+            if !origins.contains(&origin) || !external.is_its_own() {
+                continue;
+            }
+            for (id, slot) in slots(&external.expectations) {
+                let is_contested = || living(own, &slot.value().stored_key()).is_some();
+                if (slot.seen == 0 || is_contested())
+                    && let Some(standby) = &mut self.standby
+                {
+                    standby.mark_expectation(origin, id);
+                }
+            }
+        }
+    }
+
+    /// The kernel has dropped an expectation. If it is a peer's it is put back.
+    pub(super) fn injected_expectation_gone(&mut self, gone: &Expectation) {
+        if self.standby.is_none() {
+            return;
+        }
+        let key = gone.stored_key();
+        let mut is_told = false;
+        for external in self.externals.iter_mut().filter(|it| it.is_its_own()) {
+            let id = external.expectations.find(&key);
+            if let Some(slot) = id.and_then(|id| external.expectations.get_mut(id)) {
+                slot.seen = 0;
+                is_told = true;
+            }
+        }
+        if is_told {
+            self.have_expectations_put_back();
+        }
+    }
+
+    fn have_expectations_put_back(&mut self) {
+        let now = self.now;
+        self.standby_mut(|standby| {
+            let last = standby.expectations_put_back;
+            let at = last.map_or(now, |last| now.max(last + PAUSE));
+            standby.expectations_due.get_or_insert(at);
+        });
+    }
+
+    /// Puts back what has gone from the kernel, if it is time.
+    pub(super) fn put_back_due_expectations(&mut self) {
+        let now = self.now;
+        let Some(standby) = &mut self.standby else {
+            return;
+        };
+        if standby.expectations_due.take_if(|at| *at <= now).is_some() {
+            standby.expectations_put_back = Some(now);
+            self.put_back_expectations(0..self.externals.len());
+        }
+    }
+
+    /// A reading shows an expectation.
+    pub(super) fn saw_expectation(&mut self, shown: &Expectation) {
+        let epoch = self.dump.epoch.max(1);
+        let key = shown.stored_key();
+        for external in self.externals.iter_mut().filter(|it| it.is_its_own()) {
+            let id = external.expectations.find(&key);
+            if let Some(slot) = id.and_then(|id| external.expectations.get_mut(id)) {
+                slot.seen = epoch;
+            }
+        }
+    }
+
+    /// A reading of all expectations has ended: what of the peers' it has not shown is put back.
+    pub(super) fn look_for_missing_expectations(&mut self) {
+        if self.standby.is_none() {
+            return;
+        }
+        let epoch = self.dump.epoch.max(1);
+        let mut is_missing = false;
+        for external in self.externals.iter_mut().filter(|it| it.is_its_own()) {
+            for id in 0..external.expectations.positions() {
+                if let Some(slot) = external.expectations.get_mut(id)
+                    && ![0, epoch].contains(&slot.seen)
+                {
+                    slot.seen = 0;
+                    is_missing = true;
+                }
+            }
+        }
+        if is_missing {
+            self.have_expectations_put_back();
+        }
+    }
+}
+
+impl External {
+    /// The origin has the expectation under this handle no more.
+    pub(crate) fn expectation_gone(&mut self, handle: u32, now: std::time::Instant) {
+        if self.held_until.is_some_and(|until| now < until) {
+            self.expectation_handles.release(handle);
+        } else {
+            let handles = &mut self.expectation_handles;
+            handles.vacate(&mut self.expectations, handle);
+        }
+    }
+}
+
+fn slots<T: Object>(cache: &Cache<T>) -> impl Iterator<Item = (u32, &Slot<T>)> {
+    (0..cache.positions()).filter_map(|id| Some((id, cache.get(id)?)))
+}
+
+/// Whether a kernel that has the one has the other.
+fn is_same(a: &Expectation, b: &Expectation) -> bool {
+    <Expectation as Object>::changes(a, b) == Marks::NONE
+}
