@@ -1,6 +1,7 @@
 //! Links whose interface comes late or goes, and peers with link-local addresses, with the original as the peer.
 
-use std::net::UdpSocket;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpStream, UdpSocket};
 use std::time::Duration;
 
 use netlab::process::wait_until;
@@ -285,6 +286,52 @@ fn a_commit_begins_with_what_the_peer_has_said_before_it() {
         kill(pid, Signal::SIGCONT).unwrap();
         commit.join().unwrap().unwrap();
     });
+    assert_eq!(Table::open(&own).unwrap().len().unwrap(), 1);
+    assert_eq!(held().unwrap(), 1);
+}
+
+#[test]
+fn a_commit_begins_with_what_has_come_over_a_connection_before_it() {
+    const ENTRIES: u32 = 100;
+    require_root_or_skip!();
+    require_feature_or_skip!(Feature::Conntrack);
+    let mut lab = Lab::new().unwrap();
+    let [own, peer] = ["own", "peer"].map(|role| lab.namespace(role).unwrap());
+    lab.cable((&own, "sync"), (&peer, "sync")).unwrap();
+    own.add_addr("sync", &TCP.addr(0)).unwrap();
+    peer.add_addr("sync", &TCP.addr(1)).unwrap();
+    let mut config = TCP.config(0);
+    (config.mode, config.mode_lines) = ("NOTRACK".to_owned(), Vec::new());
+    let daemon = Daemon::start(Peer::Ours, &lab, &own, &config).unwrap();
+    let mut stream = peer
+        .enter(|| TcpStream::connect((TCP.addrs[0], 3780)))
+        .unwrap()
+        .unwrap();
+    let mut say = |change, numbers: std::ops::Range<u32>| {
+        let mut bytes = Vec::new();
+        for number in numbers {
+            let (flow, options) = (sample::nth(number), EncodeOptions::default());
+            encode::flow(&mut bytes, change, Flags::default(), 0, &flow, options);
+        }
+        stream.write_all(&bytes).unwrap();
+    };
+    let held = || daemon.counter("cache external", "current active connections");
+    say(Change::New, 0..ENTRIES);
+    assert!(wait_until(LIMIT, || held().unwrap() == u64::from(ENTRIES)));
+
+    // A client is there already, and half of its request: it has its turn before the peer's connection.
+    let request = control::Request::CommitAll.number().to_ne_bytes();
+    let (half, rest) = request.split_at(2);
+    let mut client = daemon.connect().unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    let pid = Pid::from_raw(i32::try_from(daemon.pid().unwrap()).unwrap());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    client.write_all(half).unwrap();
+    say(Change::Delete, 1..ENTRIES);
+    std::thread::sleep(Duration::from_millis(50));
+    client.write_all(rest).unwrap();
+    kill(pid, Signal::SIGCONT).unwrap();
+    client.read_to_end(&mut Vec::new()).unwrap();
     assert_eq!(Table::open(&own).unwrap().len().unwrap(), 1);
     assert_eq!(held().unwrap(), 1);
 }

@@ -3,10 +3,11 @@
 //! [`Driver::flush`] carries out what the engine wants done. It never waits; what a socket does not take is
 //! counted, and the protocol heals it.
 
+mod hear_out;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::AsFd as _;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,13 +15,14 @@ use std::time::Instant;
 use ctnetlink::socket::{Batch, EVENT_BUFFER_LEN, Received};
 use engine::{ClientId, Command, KernelSocket, LinkId, LinkState, Notice, Outcome, Output, Role};
 use record::Recorded;
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 
 use crate::kernel::{Events, Requests};
 use crate::link::{DatagramLink, Endpoint, StreamLink, Traffic};
 use crate::log::FlowLog;
-use crate::native::{self, Native};
-use crate::pace::{self, Pace};
+use crate::native::Native;
+use crate::pace::Pace;
 use crate::rest::Rest;
 use crate::writer::{Answered, Writer};
 
@@ -42,8 +44,8 @@ pub(crate) struct Link {
     pub(crate) endpoint: Endpoint,
     pub(crate) open: Open,
     pub(crate) traffic: Traffic,
-    /// The peer's connection to us is up (TCP).
-    pub(crate) accepted: bool,
+    /// The peer's connection to us, while it is up (TCP).
+    pub(crate) incoming: Option<Rc<TcpStream>>,
     /// Condition of its interface.
     pub(crate) state: LinkState,
     /// Why it could not be opened, told once.
@@ -350,41 +352,8 @@ impl Driver {
     /// Takes a piece of the peer's stream.
     pub(crate) fn stream(&mut self, link: usize, bytes: &[u8]) {
         self.pace.messages(bytes.len());
-        let Some(id) = self.count_received(link, bytes.len()) else {
-            return;
-        };
-        self.engine.handle_stream(Instant::now(), id, bytes);
-        self.flush();
-    }
-
-    /// Takes what the peers' sockets hold now; not what comes meanwhile for ever.
-    fn hear_out(&mut self) {
-        let mut batch = Batch::new(DATAGRAM_LEN);
-        for link in 0..self.links.len() {
-            let Some(Open::Datagram(open)) = self.links.get(link).map(|link| &link.open) else {
-                continue;
-            };
-            let receiver = Rc::clone(&open.receiver);
-            let mut left = open.buffer_len / pace::queued_len(0);
-            while left > 0 && !self.engine.is_congested() {
-                // Errors are for the task that receives.
-                let Ok(count) = batch.read(receiver.as_fd(), Batch::LEN) else {
-                    break;
-                };
-                self.datagrams(link, batch.datagrams());
-                left = left.saturating_sub(count);
-                if count < Batch::LEN {
-                    break;
-                }
-            }
-        }
-        if let Some(native) = &mut self.native {
-            let mut left = native.buffer_len() / pace::queued_len(0);
-            while left > 0 && !native.receive(Instant::now(), &self.pace) {
-                left = left.saturating_sub(native::DATAGRAMS_PER_TURN);
-                native.tell(&mut self.engine, Instant::now());
-            }
-            native.tell(&mut self.engine, Instant::now());
+        if let Some(id) = self.count_received(link, bytes.len()) {
+            self.engine.handle_stream(Instant::now(), id, bytes);
         }
     }
 
@@ -544,7 +513,7 @@ impl Link {
             endpoint,
             open: Open::No,
             traffic: Traffic::default(),
-            accepted: false,
+            incoming: None,
             state: LinkState {
                 up: false,
                 running: false,
@@ -575,7 +544,7 @@ impl Link {
     /// Opens the sockets on the interface with this index, replacing older ones.
     pub(crate) fn open(&mut self, interface_index: u32) -> io::Result<()> {
         // The port must be free before it can be bound again.
-        self.open = Open::No;
+        (self.open, self.incoming) = (Open::No, None);
         self.open = if self.endpoint.is_stream() {
             let link = StreamLink::open(&self.endpoint, interface_index)?;
             Open::Stream(link)
@@ -588,7 +557,7 @@ impl Link {
 
     /// Closes the sockets.
     pub(crate) fn close(&mut self) {
-        self.open = Open::No;
+        (self.open, self.incoming) = (Open::No, None);
         self.reopened.notify_one();
     }
 }

@@ -241,7 +241,7 @@ fn link_stats(link: &Link) -> LinkStats<'_> {
         (Kind::Multicast { .. }, _) => Transport::Multicast,
         (Kind::Udp { .. }, _) => Transport::Udp,
         (Kind::Tcp { .. }, open) => Transport::Tcp {
-            server_connected: link.accepted,
+            server_connected: link.incoming.is_some(),
             client_connected: matches!(open, Open::Stream(stream) if stream.is_connected()),
         },
     };

@@ -310,7 +310,7 @@ fn take_datagrams(
 
 /// Accepts the peer; a new connection replaces the one before.
 async fn accept(shared: &Shared, link: usize, listener: &tokio::net::TcpListener, limit: usize) {
-    let mut current: Option<TcpStream> = None;
+    let mut current: Option<Rc<TcpStream>> = None;
     loop {
         let accepted = match current.take() {
             None => listener.accept().await,
@@ -318,28 +318,29 @@ async fn accept(shared: &Shared, link: usize, listener: &tokio::net::TcpListener
                 tokio::select! {
                     next = listener.accept() => next,
                     () = stream_pieces(shared, link, &stream, limit) => {
-                        set_accepted(shared, link, false);
+                        set_incoming(shared, link, None);
                         continue;
                     }
                 }
             }
         };
-        set_accepted(shared, link, accepted.is_ok());
-        match accepted {
-            Ok((stream, _)) => current = Some(stream),
-            Err(_) => tokio::time::sleep(REOPEN).await,
+        let failed = accepted.is_err();
+        current = accepted.ok().map(|(stream, _)| Rc::new(stream));
+        set_incoming(shared, link, current.clone());
+        if failed {
+            tokio::time::sleep(REOPEN).await;
         }
     }
 }
 
-/// Notes whether the peer is connected; what an earlier connection left incomplete is dropped.
-fn set_accepted(shared: &Shared, link: usize, accepted: bool) {
+/// Notes the peer's connection; what an earlier one left incomplete is dropped.
+fn set_incoming(shared: &Shared, link: usize, incoming: Option<Rc<TcpStream>>) {
     let mut driver = shared.borrow_mut();
     if let Ok(id) = u8::try_from(link) {
         driver.engine.handle_stream_closed(LinkId(id));
     }
     if let Some(link) = driver.links.get_mut(link) {
-        link.accepted = accepted;
+        link.incoming = incoming;
     }
 }
 
@@ -353,9 +354,11 @@ async fn stream_pieces(shared: &Shared, link: usize, stream: &TcpStream, limit: 
         for _ in 0..limit {
             match stream.try_read(&mut buffer) {
                 Ok(0) => return,
-                Ok(len) => shared
-                    .borrow_mut()
-                    .stream(link, buffer.get(..len).unwrap_or_default()),
+                Ok(len) => {
+                    let mut driver = shared.borrow_mut();
+                    driver.stream(link, buffer.get(..len).unwrap_or_default());
+                    driver.flush();
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(_) => return,
             }
