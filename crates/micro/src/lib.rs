@@ -7,6 +7,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod native;
+
 use std::time::{Duration, Instant};
 
 use ctnetlink::emit;
