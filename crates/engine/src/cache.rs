@@ -8,7 +8,7 @@ mod expectation;
 
 use std::hash::{BuildHasher, Hash};
 
-use flow::{Flow, Key};
+use flow::{Flow, Key, ProtoInfo};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use native::Fields;
@@ -98,7 +98,16 @@ impl Object for PackedFlow {
     }
 
     fn changes(old: &Flow, new: &Flow) -> Marks {
-        Marks::fields(Fields::changed(old, new))
+        let changed = Fields::changed(old, new);
+        // Flags are not kept: they would be news every time that a kernel tells them.
+        let scales = |flow: &Flow| match flow.proto {
+            ProtoInfo::Tcp(tcp) => Some((tcp.wscale_orig, tcp.wscale_reply)),
+            _ => None,
+        };
+        if scales(old).is_some() && scales(old) == scales(new) {
+            return Marks::fields(changed.without(Fields::TCP_OPTIONS));
+        }
+        Marks::fields(changed)
     }
 
     fn is_another(changes: Marks) -> bool {

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use flow::{Addrs, L4, Tuple};
+use flow::{Addrs, L4, Tcp, TcpFlags, TcpState, Tuple};
 use proptest::prelude::*;
 
 use super::*;
@@ -112,5 +112,37 @@ proptest! {
                 prop_assert_eq!(mark, model.get(&n).copied());
             }
         }
+    }
+}
+
+#[test]
+fn flags_that_a_kernel_tells_are_no_news_and_window_scales_are() {
+    let with = |tcp: Tcp| {
+        let mut flow = entry(1, 0);
+        flow.proto = ProtoInfo::Tcp(tcp);
+        flow
+    };
+    let known = Tcp {
+        state: Some(TcpState::SynSent),
+        wscale_orig: Some(7),
+        ..Tcp::default()
+    };
+    let flags = Some(TcpFlags { flags: 1, mask: 1 });
+    let next = Tcp {
+        state: Some(TcpState::SynRecv),
+        flags_orig: flags,
+        ..known
+    };
+    let scaled = Tcp {
+        wscale_reply: Some(7),
+        ..next
+    };
+    for (new, expected) in [
+        (with(next), Fields::TCP_STATE),
+        (with(scaled), Fields::TCP_STATE | Fields::TCP_OPTIONS),
+        (entry(1, 0), Fields::TCP_STATE | Fields::TCP_OPTIONS),
+    ] {
+        let changes = PackedFlow::changes(&PackedFlow::pack(&with(known)).unpack(), &new);
+        assert_eq!(changes, Marks::fields(expected));
     }
 }
