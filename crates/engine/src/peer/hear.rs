@@ -187,7 +187,7 @@ impl Hearer {
         while !self.is_broken {
             match decoder.next() {
                 Ok(None) => break,
-                Ok(Some(Ok(message))) => self.message(teller, external, now, now_s, &message),
+                Ok(Some(Ok(ref message))) => self.message(teller, external, now, now_s, message),
                 Ok(Some(Err(_))) => {
                     self.malformed += 1;
                     self.received += 1;

@@ -167,11 +167,31 @@ fn pack_status(Status(bits): Status) -> u32 {
 }
 
 fn unpack_status(packed: u32) -> Status {
-    let mut bits = packed & 0xffff_0000;
-    for (to, from) in STATUS_ORDER.iter().enumerate() {
-        bits |= (packed >> to & 1) << from;
+    /// The bits of a byte, each where it belongs: looked up, because every message has some.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        reason = "done when this is compiled, which would fail"
+    )]
+    const fn spread(first: usize) -> [u16; 256] {
+        let mut all = [0; 256];
+        let mut byte = 0;
+        while byte < all.len() {
+            let mut bit = 0;
+            while bit < 8 {
+                all[byte] |= ((byte >> bit & 1) as u16) << STATUS_ORDER[first + bit];
+                bit += 1;
+            }
+            byte += 1;
+        }
+        all
     }
-    Status(bits)
+    const LOW: [u16; 256] = spread(0);
+    const HIGH: [u16; 256] = spread(8);
+    let [high, low, ..] = (packed << 16).to_be_bytes().map(usize::from);
+    let (low, high) = (LOW.get(low), HIGH.get(high));
+    let bits = low.copied().unwrap_or_default() | high.copied().unwrap_or_default();
+    Status(packed & 0xffff_0000 | u32::from(bits))
 }
 
 /// Every field in the order of its bit. What is not known is not told: the caller sees to it.

@@ -263,7 +263,7 @@ impl Decoder {
             return Ok(None);
         };
         self.start = self.start.saturating_add(end);
-        read(kind, Reader::new(body), &mut self.handles).map(Some)
+        read(kind, Reader::new(body), &mut self.handles)
     }
 }
 
@@ -323,26 +323,38 @@ fn envelope(bytes: &[u8]) -> Result<Option<(u8, usize, usize)>, StreamError> {
     }
 }
 
+/// Messages are large, and most of them say little: what is returned is built where it is to be, and not moved.
+#[inline]
 fn read<'a>(
     kind: u8,
     mut reader: Reader<'a>,
     handles: &mut Handles,
-) -> Result<Result<Message<'a>, MessageError>, StreamError> {
+) -> Result<Option<Result<Message<'a>, MessageError>>, StreamError> {
     let reader = &mut reader;
+    match kind {
+        kind::FLOW_UPDATE => {
+            let handle = handles.read(reader, Table::Flows)?;
+            let changes = Changes::new(*reader);
+            Ok(Some(Ok(Message::UpdateFlow { handle, changes })))
+        }
+        kind::FLOW_GONE => {
+            let handle = handles.read(reader, Table::Flows)?;
+            Ok(Some(Ok(Message::GoneFlow { handle })))
+        }
+        _ => read_large(kind, reader, handles).map(Some),
+    }
+}
+
+fn read_large<'a>(
+    kind: u8,
+    reader: &mut Reader<'a>,
+    handles: &mut Handles,
+) -> Result<Result<Message<'a>, MessageError>, StreamError> {
     Ok(match kind {
         kind::WORD => return read_word(reader, handles),
         kind::FLOW_NEW => {
             let handle = handles.read(reader, Table::Flows)?;
             entry::read_flow(reader).map(|flow| Message::NewFlow { handle, flow })
-        }
-        kind::FLOW_UPDATE => {
-            let handle = handles.read(reader, Table::Flows)?;
-            let changes = Changes::new(*reader);
-            Ok(Message::UpdateFlow { handle, changes })
-        }
-        kind::FLOW_GONE => {
-            let handle = handles.read(reader, Table::Flows)?;
-            Ok(Message::GoneFlow { handle })
         }
         kind::EXPECTATION_NEW => {
             let handle = handles.read(reader, Table::Expectations)?;

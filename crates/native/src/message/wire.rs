@@ -34,6 +34,7 @@ impl<'a> Reader<'a> {
         self.rest
     }
 
+    #[inline]
     pub(super) fn bytes<const N: usize>(
         &mut self,
         what: &'static str,
@@ -59,6 +60,7 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
+    #[inline]
     pub(super) fn u8(&mut self, what: &'static str) -> Result<u8, MessageError> {
         Ok(u8::from_be_bytes(self.bytes(what)?))
     }
@@ -75,7 +77,19 @@ impl<'a> Reader<'a> {
         Ok(u64::from_be_bytes(self.bytes(what)?))
     }
 
+    /// Most numbers fit into one byte.
+    #[inline]
     pub(super) fn var64(&mut self, what: &'static str) -> Result<u64, MessageError> {
+        if let Some((&byte, rest)) = self.rest.split_first()
+            && byte & 0x80 == 0
+        {
+            self.rest = rest;
+            return Ok(u64::from(byte));
+        }
+        self.long_var64(what)
+    }
+
+    fn long_var64(&mut self, what: &'static str) -> Result<u64, MessageError> {
         let mut value = 0u64;
         for shift in (0..u64::BITS).step_by(7) {
             let byte = self.u8(what)?;
@@ -92,6 +106,7 @@ impl<'a> Reader<'a> {
         Err(MessageError::Value { what, value })
     }
 
+    #[inline]
     pub(super) fn var32(&mut self, what: &'static str) -> Result<u32, MessageError> {
         let value = self.var64(what)?;
         u32::try_from(value).map_err(|_| MessageError::Value { what, value })
