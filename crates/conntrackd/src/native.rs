@@ -221,9 +221,9 @@ impl Native {
         }
     }
 
-    /// Tells the core what has happened, and how much room there is. Returns how many bytes of streams it was given.
-    pub(crate) fn tell(&mut self, engine: &mut Recorded, now: Instant) -> usize {
-        let mut len = 0;
+    /// Tells the core what has happened, and how much room there is. Returns how many messages of peers there were.
+    pub(crate) fn tell(&mut self, engine: &mut Recorded, now: Instant) -> u64 {
+        let mut messages = 0;
         while let Some(event) = self.transport.poll_event() {
             match event {
                 Event::Connected(peer) => {
@@ -231,8 +231,7 @@ impl Native {
                     engine.handle_peer_open(now, PeerId(peer.0));
                 }
                 Event::Bytes(peer, bytes) => {
-                    len += bytes.len();
-                    engine.handle_peer_bytes(now, PeerId(peer.0), &bytes);
+                    messages += engine.handle_peer_bytes(now, PeerId(peer.0), &bytes);
                 }
                 Event::Writable(_) => {}
                 Event::Closed(peer, reason, heard_at) => {
@@ -254,7 +253,7 @@ impl Native {
                  the address of a peer: dropped; this node does not go back to an older protocol"
             );
         }
-        len
+        messages
     }
 
     /// Appends to the stream to a peer.

@@ -40,8 +40,9 @@ const EVENT_LEN: usize = 2304;
 /// About as long as a message of the peer is.
 const MESSAGE_LEN: usize = 90;
 
-/// The same in the native dialect.
-const NATIVE_MESSAGE_LEN: usize = 15;
+/// A datagram of the native dialect is as much work as so many messages, whatever is in it: it is opened, and noted for
+/// its acknowledgement.
+const NATIVE_DATAGRAM: usize = 20;
 
 /// The pace of the daemon.
 #[derive(Debug)]
@@ -72,6 +73,7 @@ struct State {
 #[derive(Clone, Copy, Debug, Default)]
 struct Come {
     events: u32,
+    /// And other work of peers, as so many messages.
     messages: u32,
     /// Bytes that datagrams took of their socket's buffer.
     queued: usize,
@@ -142,12 +144,13 @@ impl Pace {
 
     /// A datagram of the native dialect was read.
     pub(crate) fn native_datagram(&self, len: usize) {
+        self.count_messages(NATIVE_DATAGRAM);
         self.count_queued(len);
     }
 
-    /// So many bytes of the stream of a peer of the native dialect were read.
-    pub(crate) fn native_messages(&self, len: usize) {
-        self.count_messages(len / NATIVE_MESSAGE_LEN);
+    /// So many messages of a peer of the native dialect were read.
+    pub(crate) fn native_messages(&self, count: u64) {
+        self.count_messages(usize::try_from(count).unwrap_or(usize::MAX));
     }
 
     /// Whether things are let come together now.
@@ -282,6 +285,19 @@ mod tests {
         assert_eq!(pause(5 * BUSY, 0, 1 << 24), Some(PAUSE));
         assert_eq!(pause(0, 5 * BUSY, 1 << 24), Some(LONG_PAUSE));
         assert_eq!(pause(5 * BUSY, 5 * BUSY, 1 << 24), Some(PAUSE));
+    }
+
+    #[test]
+    fn datagrams_of_the_native_dialect_are_work_whatever_is_in_them() {
+        let wait = |datagrams: usize| {
+            let pace = Pace::new(Instant::now());
+            for _ in 0..datagrams {
+                pace.native_datagram(60);
+                pace.native_messages(10);
+            }
+            pace.with(|state| state.pause_for(state.come, 5 * MS, BUSY))
+        };
+        assert_eq!([2, 5].map(wait), [None, Some(LONG_PAUSE)]);
     }
 
     #[test]

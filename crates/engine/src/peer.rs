@@ -160,6 +160,11 @@ impl Peer {
             .receive(&mut self.teller, external, now, now_s, piece)
     }
 
+    /// Messages of the peer that were read.
+    pub(crate) fn messages_heard(&self) -> u64 {
+        self.hearer.messages
+    }
+
     /// Says what this node is.
     pub(crate) fn tell_role(&mut self, role: Role, term: u64) {
         self.teller.tell_role(role_word(role), term);

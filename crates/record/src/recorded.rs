@@ -191,9 +191,9 @@ impl Recorded {
     }
 
     /// [`Engine::handle_peer_bytes`]
-    pub fn handle_peer_bytes(&mut self, now: Instant, peer: PeerId, piece: &[u8]) {
+    pub fn handle_peer_bytes(&mut self, now: Instant, peer: PeerId, piece: &[u8]) -> u64 {
         self.tell(Some(now), &Step::PeerBytes(peer, piece));
-        self.engine.handle_peer_bytes(now, peer, piece);
+        self.engine.handle_peer_bytes(now, peer, piece)
     }
 
     /// [`Engine::handle_peer_closed`]

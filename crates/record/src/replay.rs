@@ -238,7 +238,9 @@ impl<'a> Replay<'a> {
             Step::Command(client, command) => engine.handle_command(now, *client, *command),
             Step::Reconfigure(live) => engine.reconfigure(now, live.clone()),
             Step::PeerOpen(peer) => engine.handle_peer_open(now, *peer),
-            Step::PeerBytes(peer, bytes) => engine.handle_peer_bytes(now, *peer, bytes),
+            Step::PeerBytes(peer, bytes) => {
+                engine.handle_peer_bytes(now, *peer, bytes);
+            }
             Step::PeerClosed(peer, silent_ns) => {
                 let silent = Duration::from_nanos(*silent_ns);
                 let heard_at = now.checked_sub(silent).unwrap_or(now);

@@ -35,20 +35,24 @@ impl Engine {
         debug_assert!(self.check_invariants());
     }
 
-    /// Takes a piece of the stream from a peer.
-    pub fn handle_peer_bytes(&mut self, now: Instant, peer: PeerId, piece: &[u8]) {
+    /// Takes a piece of the stream from a peer. Returns how many messages came to their end in it.
+    pub fn handle_peer_bytes(&mut self, now: Instant, peer: PeerId, piece: &[u8]) -> u64 {
         self.now = now;
         let now_s = self.now_s();
         let Some(it) = self.peers.get_mut(usize::from(peer.0)) else {
-            return;
+            return 0;
         };
         let Some(external) = self.externals.get_mut(it.origin) else {
-            return;
+            return 0;
         };
-        for news in it.receive(external, now, now_s, piece) {
+        let before = it.messages_heard();
+        let heard = it.receive(external, now, now_s, piece);
+        let messages = it.messages_heard().saturating_sub(before);
+        for news in heard {
             self.heard_news(peer, news);
         }
         debug_assert!(self.check_invariants());
+        messages
     }
 
     /// Both streams of a peer are gone. What was on its way may be lost; the session goes on from its position.
