@@ -24,13 +24,13 @@ impl TableLimits {
         Self::at_least(&[(BUCKETS, entries / 4), (MAX, entries)])
     }
 
-    /// Allows a number of entries in all namespaces together, without more buckets: whoever reads the table of a namespace, or
+    /// Allows a number of entries in all namespaces together, with few buckets: whoever reads the table of a namespace, or
     /// ends one, walks through all of them. For many small tables, and few that are large.
     ///
     /// # Errors
     /// As [`raise`](Self::raise).
     pub fn allow(entries: u64) -> Result<Self> {
-        Self::at_least(&[(MAX, entries)])
+        Self::at_least(&[(BUCKETS, entries / 16), (MAX, entries)])
     }
 
     fn at_least(wanted: &[(&'static str, u64)]) -> Result<Self> {
