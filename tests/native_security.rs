@@ -98,6 +98,55 @@ fn only_the_configured_keys_connect_and_old_protocols_get_nowhere() {
 }
 
 #[test]
+fn a_key_is_changed_while_both_nodes_run() {
+    require_root_or_skip!();
+    let mut nodes = Nodes::new();
+    nodes.start();
+    let mut table = Table::open(&nodes.namespaces[0]).unwrap();
+    table.create((0..100).map(sample::nth)).unwrap();
+    nodes.wait_for_entries(100);
+
+    let [key_a, old] = nodes.keys.clone();
+    let new = make_key(&nodes.daemons[1], "next");
+    nodes.configure(0, "key", &format!("{old}\", \"{new}"), "");
+    nodes.reload(0);
+    nodes.wait_for_words(0, &format!("the keys are in force, public key {key_a}"));
+    nodes.configure(1, "next", &key_a, "");
+    nodes.reload(1);
+    nodes.wait_for_words(1, &format!("the keys are in force, public key {new}"));
+    table.create((100..200).map(sample::nth)).unwrap();
+    nodes.wait_for_entries(200);
+    assert_eq!(nodes.number(0, "connections"), 1);
+    assert_eq!(nodes.peer(0)["public_key"], old);
+
+    nodes.configure(0, "key", &new, "");
+    nodes.reload(0);
+    assert!(
+        wait_until(LIMIT, || nodes.peer(0)["public_key"] == new),
+        "{}",
+        nodes.daemons[0].messages()
+    );
+    table.create((200..300).map(sample::nth)).unwrap();
+    nodes.wait_for_entries(300);
+    for node in [0, 1] {
+        assert_eq!(nodes.number(node, "connections"), 2);
+        assert_eq!(nodes.number(node, "resumed"), 1, "from where it was");
+        let said = nodes.daemons[node].messages();
+        assert!(!said.contains("after a restart only"), "{said}");
+    }
+
+    // A file that others may read, or that holds no key, changes nothing.
+    std::fs::write(nodes.daemons[1].path("none"), "no key\n").unwrap();
+    nodes.configure(1, "none", &key_a, "");
+    nodes.reload(1);
+    nodes.wait_for_words(1, "the keys stay as they are");
+    assert_eq!(nodes.state(0), "in_sync");
+    for daemon in &mut nodes.daemons {
+        daemon.stop().unwrap();
+    }
+}
+
+#[test]
 fn listeners_replays_forgeries_and_floods_gain_nothing() {
     require_root_or_skip!("tcpdump");
     let mut nodes = Nodes::new();

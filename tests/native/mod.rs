@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use netlab::process::wait_until;
 use netlab::{Daemon, Lab, Namespace, NodeConfig, Peer, sample};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
@@ -97,6 +99,12 @@ log_file = \"{}\"
             self.daemons[node].launch().unwrap();
         }
         self.wait_for("in_sync");
+    }
+
+    /// Has a node read its configuration again.
+    pub(crate) fn reload(&self, node: usize) {
+        let pid = self.daemons[node].pid().unwrap().try_into().unwrap();
+        kill(Pid::from_raw(pid), Signal::SIGHUP).unwrap();
     }
 
     #[track_caller]

@@ -20,12 +20,17 @@ const NOT_LIVE: &str = "general.filter.from";
 /// The keys, as in a TOML file, of everything that has changed and that a running daemon cannot take over.
 #[must_use]
 pub fn needing_restart(running: &Config, read: &Config) -> Vec<String> {
+    let same_peers = match (running.native(), read.native()) {
+        (Some(running), Some(read)) => running.has_peers_of(read),
+        _ => false,
+    };
     let (running, read) = (values(running), values(read));
     let mut keys: Vec<_> = running.keys().chain(read.keys()).collect();
     keys.sort_unstable();
     keys.dedup();
     keys.into_iter()
-        .filter(|key| running.get(*key) != read.get(*key) && !is_live(key))
+        .filter(|key| running.get(*key) != read.get(*key))
+        .filter(|key| !(is_live(key) || same_peers && is_of_keys(key)))
         .cloned()
         .collect()
 }
@@ -36,6 +41,11 @@ fn is_live(key: &str) -> bool {
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
     key != NOT_LIVE && LIVE.iter().any(|live| below(live))
+}
+
+/// Keys that a running daemon takes over where the peers stay the same.
+fn is_of_keys(key: &str) -> bool {
+    key == "native.private_key_file" || key.starts_with("peer.") && key.contains(".public_keys.")
 }
 
 /// Every line that the configuration needs, by its key. Headers are no values.
@@ -105,6 +115,29 @@ mod tests {
                 "general.hash_limit",
                 "sync.link.0.interface",
                 "sync.mode"
+            ]
+        );
+    }
+
+    #[test]
+    fn keys_of_the_same_peers_need_none() {
+        let key = |byte: u8| format!("{}=", "A".repeat(42) + if byte == 0 { "A" } else { "E" });
+        let native = |name: &str, file: &str, key: &str| {
+            format!(
+                "[native]\nname = \"fw1\"\nprivate_key_file = \"{file}\"\n[[peer]]\nname = \"{name}\"\n\
+                 addresses = [\"192.0.2.2\"]\npublic_keys = [\"{key}\"]\n[sync]\n"
+            )
+        };
+        let running = read(&native("fw2", "/a", &key(0)));
+        let changed = read(&native("fw2", "/b", &key(1)));
+        assert_eq!(needing_restart(&running, &changed), [""; 0]);
+        let other = read(&native("fw3", "/b", &key(1)));
+        assert_eq!(
+            needing_restart(&running, &other),
+            [
+                "native.private_key_file",
+                "peer.0.name",
+                "peer.0.public_keys.0"
             ]
         );
     }

@@ -36,6 +36,16 @@ pub struct Native {
     pub peers: Vec<Peer>,
 }
 
+impl Native {
+    /// Whether the peers are those of another configuration: the same names in the same order. Then keys can be taken over by
+    /// a running daemon.
+    #[must_use]
+    pub fn has_peers_of(&self, other: &Self) -> bool {
+        let others = other.peers.iter().map(|peer| &peer.name);
+        self.peers.iter().map(|peer| &peer.name).eq(others)
+    }
+}
+
 /// A node that this one speaks with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {

@@ -417,4 +417,10 @@ impl Config {
             Role::Statistics(_) | Role::Idle => None,
         }
     }
+
+    /// The native dialect, if the daemon speaks it.
+    #[must_use]
+    pub fn native(&self) -> Option<&Native> {
+        self.sync().and_then(|sync| sync.native.as_ref())
+    }
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use config::{Config, FilterFrom, Role, Warning};
+use config::{Config, FilterFrom, Role};
 use ctnetlink::socket::{EventSocket, Group};
 use engine::Start;
 use engine::api::{ExternalMode, InternalMode};
@@ -24,6 +24,7 @@ use crate::native::Native;
 use crate::pace::Pace;
 use crate::reader::Reader;
 use crate::recording::Wish;
+use crate::reload::reload;
 use crate::rest::Rest;
 use crate::server::ControlSocket;
 use crate::writer::{Answers, Writer};
@@ -155,7 +156,7 @@ fn serve(
     wishes: &Wishes,
 ) -> Result<(), StartError> {
     let general = &config.general;
-    if wishes.recover && config.sync().is_none_or(|sync| sync.native.is_none()) {
+    if wishes.recover && config.native().is_none() {
         let text = "--recover asks peers of the native dialect: it needs the section [native]";
         return Err(StartError::Obstacle(text.to_owned()));
     }
@@ -268,7 +269,7 @@ fn open(
         .netlink_buffer_len
         .map_or(0, |len| u64::from(len.get()));
     driver.flow_log = flow_log;
-    if let Some(native) = config.sync().and_then(|sync| sync.native.as_ref()) {
+    if let Some(native) = config.native() {
         tell_version_1(config, native);
         driver.native = Some(Native::open(native, now)?);
     }
@@ -446,47 +447,6 @@ async fn unanswered(serve: impl Future<Output = io::Result<()>>) {
     if let Err(error) = serve.await {
         tracing::error!("metrics cannot be had: {error}");
     }
-}
-
-/// On SIGHUP: opens the logs anew and takes over what may change live.
-async fn reload(shared: Shared, running: Config, path: PathBuf, log: Log) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        return;
-    };
-    while hangup.recv().await.is_some() {
-        let flows = shared.borrow().flow_log.as_ref().map(FlowLog::reopen);
-        for error in [log.reopen().err(), flows.and_then(Result::err)]
-            .into_iter()
-            .flatten()
-        {
-            tracing::error!("{error}");
-        }
-        let read = match load::load(&path) {
-            Ok((read, warnings)) => {
-                warnings.iter().for_each(log_warning);
-                read
-            }
-            Err(error) => {
-                tracing::error!("{error}; the configuration stays as it is");
-                continue;
-            }
-        };
-        let live = settings::live_settings(&read);
-        shared.borrow_mut().engine.reconfigure(Instant::now(), live);
-        log.set_level(read.general.log_level);
-        tracing::info!("configuration read again: filter, timeouts and log level are in force");
-        let rest = config::needing_restart(&running, &read);
-        if !rest.is_empty() {
-            tracing::warn!(
-                "changed, but in force after a restart only: {}",
-                rest.join(", ")
-            );
-        }
-    }
-}
-
-fn log_warning(warning: &Warning) {
-    tracing::warn!("{}", warning.text);
 }
 
 /// Tells from time to time what the log has held back.

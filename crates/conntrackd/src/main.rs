@@ -27,6 +27,7 @@ mod progress;
 mod reader;
 mod recording;
 mod rehearse;
+mod reload;
 mod report;
 mod rest;
 mod sandbox;

@@ -106,11 +106,7 @@ impl Native {
         );
         let peers = config.peers.iter().map(|peer| transport::PeerSettings {
             addresses: peer.addresses.clone(),
-            public_keys: peer
-                .public_keys
-                .iter()
-                .map(|key| PublicKey(key.0))
-                .collect(),
+            public_keys: accepted(peer),
         });
         let settings = Settings {
             private_key,
@@ -144,6 +140,22 @@ impl Native {
             send_errors: 0,
             receive_errors: 0,
         })
+    }
+
+    /// Takes over the keys of the same peers, and returns the public one of this node. A connection stays as long as the key
+    /// that its peer has shown is accepted.
+    ///
+    /// # Errors
+    /// The own key is missing, readable by others or none; then nothing has changed.
+    pub(crate) fn set_keys(
+        &mut self,
+        now: Instant,
+        config: &config::Native,
+    ) -> Result<PublicKey, NativeError> {
+        let private_key = keys::read(&config.private_key_file)?;
+        let keys = config.peers.iter().map(accepted).collect();
+        self.transport.set_keys(now, &private_key, keys)?;
+        Ok(private_key.public())
     }
 
     /// The socket, to wait on.
@@ -433,4 +445,12 @@ fn bind(address: SocketAddr, is_dual: bool) -> io::Result<(UdpSocket, bool)> {
     socket.bind(&address.into())?;
     socket.set_nonblocking(true)?;
     Ok((socket.into(), is_dual))
+}
+
+/// The keys that a peer may have.
+fn accepted(peer: &config::Peer) -> Vec<PublicKey> {
+    peer.public_keys
+        .iter()
+        .map(|key| PublicKey(key.0))
+        .collect()
 }

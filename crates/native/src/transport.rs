@@ -18,6 +18,7 @@
 mod connection;
 mod gate;
 mod lifecycle;
+mod rekey;
 mod settings;
 mod tls;
 mod types;
@@ -29,6 +30,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
+use quinn_proto::crypto::rustls::QuicClientConfig;
 use quinn_proto::{
     AckFrequencyConfig, ClientConfig, ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig,
     HashedConnectionIdGenerator, IdleTimeout, ServerConfig, TimeSource, TransportConfig, VarInt,
@@ -79,6 +81,10 @@ struct Peer {
 /// The connections of one node.
 pub struct Transport {
     endpoint: Endpoint,
+    /// How connections that come in are met.
+    server: ServerConfig,
+    /// What every connection has in common.
+    common: Arc<TransportConfig>,
     key: PublicKey,
     peers: Vec<Peer>,
     by_address: HashMap<SocketAddr, PeerId>,
@@ -132,7 +138,7 @@ impl Transport {
             timing,
         } = settings;
         let clock = Arc::new(Clock::default());
-        let transport = Arc::new(transport_config(&timing));
+        let common = Arc::new(transport_config(&timing));
         let reset_key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &private_key.derive("reset"));
         let mut config = EndpointConfig::new(Arc::new(reset_key));
         // The same after a restart, so that connections of before are answered by a reset.
@@ -151,7 +157,7 @@ impl Transport {
         let mut tokens = quinn_proto::ValidationTokenConfig::default();
         tokens.sent(0);
         server
-            .transport_config(Arc::clone(&transport))
+            .transport_config(Arc::clone(&common))
             .validation_token_config(tokens)
             .retry_token_lifetime(timing.silence)
             .max_incoming(HANDSHAKES_MAX)
@@ -167,13 +173,10 @@ impl Transport {
                 by_address.insert(canonical(*address), PeerId(id));
             }
             let tls = tls::client(&private_key, peer.public_keys.clone())?;
-            let mut client = ClientConfig::new(tls);
-            client.transport_config(Arc::clone(&transport));
             known.push(Peer {
-                dials: !peer.addresses.is_empty()
-                    && peer.public_keys.iter().any(|theirs| key < *theirs),
+                dials: peer.dials(key),
                 settings: peer,
-                client,
+                client: client_config(tls, &common),
                 current: None,
                 dialing: None,
                 address_index: 0,
@@ -183,7 +186,9 @@ impl Transport {
             });
         }
         let mut transport = Self {
-            endpoint: Endpoint::new(Arc::new(config), Some(Arc::new(server)), true, None),
+            endpoint: Endpoint::new(Arc::new(config), Some(Arc::new(server.clone())), true, None),
+            server,
+            common,
             key,
             peers: known,
             by_address,
@@ -435,6 +440,12 @@ fn outgoing(transmit: &quinn_proto::Transmit) -> Transmit {
         ecn: transmit.ecn,
         segment_len: transmit.segment_size,
     }
+}
+
+fn client_config(tls: Arc<QuicClientConfig>, common: &Arc<TransportConfig>) -> ClientConfig {
+    let mut config = ClientConfig::new(tls);
+    config.transport_config(Arc::clone(common));
+    config
 }
 
 fn transport_config(timing: &Timing) -> TransportConfig {

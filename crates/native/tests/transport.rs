@@ -125,6 +125,44 @@ fn keys_are_changed_without_interruption() {
 }
 
 #[test]
+fn keys_are_changed_while_both_nodes_run() {
+    let [low, high] = two_keys();
+    // Whoever changes its key, and whoever dials before and after.
+    for (at, old, other) in [(0, &low, &high), (1, &high, &low)] {
+        for new in [key(9), key(10), key(11), key(12)] {
+            let mut net = Net::pair();
+            net.connect();
+            let there = 1 - at;
+            let public = |keys: &[&PrivateKey]| vec![keys.iter().map(|key| key.public()).collect()];
+            net.set_keys(there, other, public(&[old, &new]));
+            net.set_keys(at, &new, public(&[other]));
+            carry(&mut net, 1000);
+            assert_eq!(net.nodes[there].opened, 1, "nothing has been cut");
+            assert_eq!(net.transport(there).report(PEER).key, Some(old.public()));
+
+            net.set_keys(there, other, public(&[&new]));
+            let struck = net.now;
+            net.run_until("it is known by the new key", |net| {
+                let report = net.nodes[there].transport.as_ref().unwrap().report(PEER);
+                report.is_connected && report.key == Some(new.public())
+            });
+            assert!(net.now - struck < Duration::from_millis(100));
+            assert_eq!(net.nodes[there].closed, [Closed::KeyStruck]);
+            assert_eq!(net.nodes[at].closed, [Closed::KeyStruck]);
+            carry(&mut net, 1000);
+
+            // A key that the other end does not know of is refused, and tried again.
+            net.set_keys(there, other, public(&[old]));
+            net.run(Duration::from_secs(5));
+            assert!(!net.transport(there).report(PEER).is_connected);
+            net.set_keys(there, other, public(&[&new]));
+            net.connect();
+            carry(&mut net, 1000);
+        }
+    }
+}
+
+#[test]
 fn a_connection_goes_on_under_new_session_keys() {
     let mut net = Net::pair();
     net.connect();

@@ -21,6 +21,7 @@ mod code {
     pub(super) const ENDED: u32 = 0;
     pub(super) const GIVEN_UP: u32 = 1;
     pub(super) const WRONG_KEY: u32 = 2;
+    pub(super) const KEY_STRUCK: u32 = 3;
 }
 
 /// TLS alerts as QUIC tells them.
@@ -296,6 +297,11 @@ impl Connection {
         );
     }
 
+    /// The key may not be used any more.
+    pub(super) fn strike_key(&mut self, now: Instant) {
+        self.close_with(now, code::KEY_STRUCK, Closed::KeyStruck);
+    }
+
     /// Adds what this connection has done, and how it is doing.
     pub(super) fn add_to(&self, report: &mut PeerReport) {
         self.add_to_past(report);
@@ -322,6 +328,11 @@ fn closed(error: &ConnectionError) -> Closed {
     match error {
         ConnectionError::TimedOut => Closed::Silent,
         ConnectionError::Reset => Closed::Restarted,
+        ConnectionError::ApplicationClosed(close)
+            if close.error_code == VarInt::from_u32(code::KEY_STRUCK) =>
+        {
+            Closed::KeyStruck
+        }
         ConnectionError::ApplicationClosed(_) | ConnectionError::ConnectionClosed(_) => {
             Closed::ByPeer
         }

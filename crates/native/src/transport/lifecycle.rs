@@ -209,7 +209,7 @@ impl Transport {
                     next_address(peer);
                 }
                 let wait = match ended.closed {
-                    Closed::Silent | Closed::Restarted => Duration::ZERO,
+                    Closed::Silent | Closed::Restarted | Closed::KeyStruck => Duration::ZERO,
                     _ => pause,
                 };
                 peer.next_dial = now.checked_add(wait).unwrap_or(now);

@@ -19,6 +19,13 @@ pub struct PeerSettings {
     pub public_keys: Vec<PublicKey>,
 }
 
+impl PeerSettings {
+    /// Whether a node with this key dials: the lower one does. Both do for a moment where one of the keys is changed.
+    pub(super) fn dials(&self, own: PublicKey) -> bool {
+        !self.addresses.is_empty() && self.public_keys.iter().any(|theirs| own < *theirs)
+    }
+}
+
 /// How long things may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {

@@ -40,6 +40,7 @@ impl std::fmt::Display for Closed {
             Self::ByPeer => "the peer has ended it",
             Self::ByUs => "this node has ended it",
             Self::Replaced => "a newer connection has taken its place",
+            Self::KeyStruck => "a key that was shown for it is not accepted any more",
             Self::Broken(why) => why,
         })
     }
@@ -58,6 +59,8 @@ pub enum Closed {
     ByUs,
     /// A newer connection of the same peer took its place.
     Replaced,
+    /// A key has been changed: one that was shown when it began is not accepted any more.
+    KeyStruck,
     /// It broke the rules of the protocol.
     Broken(String),
 }

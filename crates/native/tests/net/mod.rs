@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use native::keys::PrivateKey;
+use native::keys::{PrivateKey, PublicKey};
 use native::transport::{
     Closed, Event, Failure, PeerId, PeerSettings, Settings, Timing, Transmit, Transport,
 };
@@ -153,6 +153,12 @@ impl Net {
     pub(crate) fn change(&mut self, at: usize, settings: Settings) {
         self.nodes[at].settings = settings;
         self.start(at);
+    }
+
+    /// Has a running node take over a key and those that its peers may have.
+    pub(crate) fn set_keys(&mut self, at: usize, key: &PrivateKey, peers: Vec<Vec<PublicKey>>) {
+        let now = self.now;
+        self.transport(at).set_keys(now, key, peers).unwrap();
     }
 
     pub(crate) fn transport(&mut self, at: usize) -> &mut Transport {
