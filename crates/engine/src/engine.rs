@@ -10,6 +10,7 @@ mod peers;
 pub(crate) mod reading;
 mod recover;
 mod report;
+mod settle;
 mod standby;
 
 use std::collections::VecDeque;

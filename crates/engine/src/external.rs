@@ -110,19 +110,36 @@ impl External {
     }
 
     /// What this origin no longer has is about to be told by another one, and stays until then.
-    pub(crate) fn hold(&mut self, now: Instant) {
+    /// Returns whether it does.
+    pub(crate) fn hold(&mut self, now: Instant) -> bool {
         // It matters where the kernel follows.
-        if self.flows.journal.is_some() && self.owner != Owner::Another {
+        let holds = self.flows.journal.is_some() && self.owner != Owner::Another;
+        if holds {
             self.held_until = Some(now + HELD);
         }
+        holds
+    }
+
+    fn holds(&self, now: Instant) -> bool {
+        self.held_until.is_some_and(|until| now < until)
     }
 
     /// The origin has the connection under this handle no more.
     pub(crate) fn flow_gone(&mut self, handle: u32, now: Instant) {
-        if self.held_until.is_some_and(|until| now < until) {
+        if self.holds(now) {
             self.released.extend(self.flow_handles.release(handle));
         } else {
             self.flow_handles.vacate(&mut self.flows, handle);
+        }
+    }
+
+    /// The origin tells a connection under this handle: if another one stands there, it has that no more.
+    pub(crate) fn flow_told(&mut self, handle: u32, flow: &Flow, now: Instant) {
+        if self.holds(now)
+            && let Some(id) = self.flow_handles.id(handle)
+            && self.flows.find(&flow.key()) != Some(id)
+        {
+            self.flow_gone(handle, now);
         }
     }
 

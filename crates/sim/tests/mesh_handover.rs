@@ -1,4 +1,4 @@
-//! Named takeovers among three nodes that live, at any moment and whatever else goes on: every connection has one owner,
+//! Named takeovers among three to five nodes that live, at any moment and whatever else goes on: every connection has one owner,
 //! and is in the kernel of all nodes all the time.
 
 mod native;
@@ -17,7 +17,10 @@ use sim::kernel::PACKETS;
 use sim::mesh::{Mesh, peer_id};
 use sim::{Faults, Rng};
 
-const NODES: usize = 3;
+/// How many nodes there are: with half of the seeds three.
+fn nodes(seed: u64) -> usize {
+    [3, 3, 4, 5][(seed % 4) as usize]
+}
 
 /// Timeouts of connections that somebody forwards are no longer than this, those of a standby much longer.
 const TIMEOUT_S: u32 = 3000;
@@ -54,10 +57,11 @@ fn expected_by(master: &Flow) -> Option<Expectation> {
     master.helper.map(|_| expected)
 }
 
-fn settings() -> Settings {
+/// `inject`: hot standbys.
+fn settings(inject: bool) -> Settings {
     Settings {
         expectation_sync: ExpectationSync::All,
-        ..native::settings(true)
+        ..native::settings(inject)
     }
 }
 
@@ -75,9 +79,10 @@ struct Run {
 }
 
 impl Run {
-    fn new(seed: u64) -> Self {
+    /// `inject`: hot standbys.
+    fn new(seed: u64, inject: bool) -> Self {
         let mut rng = Rng::new(seed);
-        let mut mesh = Mesh::new(&mut rng, &settings(), NODES, 0);
+        let mut mesh = Mesh::new(&mut rng, &settings(inject), nodes(seed), 0);
         for member in &mut mesh.members {
             member.node.dump_us = *rng.pick(&[300, 3000, 50_000]);
             member.node.batch_us = *rng.pick(&[0, 100, 5000]);
@@ -87,14 +92,14 @@ impl Run {
             jitter_ms: *rng.pick(&[0, 0, 2, 20]),
             ..Faults::default()
         });
-        let primaries = rng.between(1, 3) as usize;
+        let primaries = rng.between(1, nodes(seed) as u64) as usize;
         Self::begin(mesh, rng, seed, primaries)
     }
 
     /// Links without faults, kernels of one speed.
     fn quiet(seed: u64, primaries: usize) -> Self {
         let mut rng = Rng::new(seed);
-        let mut mesh = Mesh::new(&mut rng, &settings(), NODES, 0);
+        let mut mesh = Mesh::new(&mut rng, &settings(true), 3, 0);
         for member in &mut mesh.members {
             (member.node.dump_us, member.node.batch_us) = (50_000, 5000);
         }
@@ -112,10 +117,10 @@ impl Run {
             everywhere: BTreeMap::new(),
             has_crossed: false,
         };
-        for index in 0..NODES {
+        for index in 0..run.nodes() {
             run.mesh.start(index);
         }
-        for index in 0..NODES {
+        for index in 0..run.nodes() {
             let role = if index < primaries {
                 Role::Primary
             } else {
@@ -128,6 +133,14 @@ impl Run {
             run.open(index, 80);
         }
         run
+    }
+
+    fn nodes(&self) -> usize {
+        self.mesh.members.len()
+    }
+
+    fn others(&self, index: usize) -> Vec<usize> {
+        (0..self.nodes()).filter(|&other| other != index).collect()
     }
 
     fn command(&mut self, index: usize, command: Command) {
@@ -180,9 +193,9 @@ impl Run {
 
     /// A node takes over another one, or two, while this and that happens.
     fn take_over(&mut self) {
-        let taker = self.rng.below(NODES as u64) as usize;
-        let others: Vec<usize> = (0..NODES).filter(|&other| other != taker).collect();
-        let named: BTreeSet<usize> = match self.rng.below(3) {
+        let taker = self.rng.below(self.nodes() as u64) as usize;
+        let others = self.others(taker);
+        let named: BTreeSet<usize> = match self.rng.below(others.len() as u64 + 1) {
             0 => others.iter().copied().collect(),
             which => [others[which as usize - 1]].into(),
         };
@@ -202,7 +215,7 @@ impl Run {
         }
         for _ in 0..self.rng.below(4) {
             self.pass(0, 60);
-            let some = self.rng.below(NODES as u64) as usize;
+            let some = self.rng.below(self.nodes() as u64) as usize;
             match self.rng.below(3) {
                 0 => self.command(some, Command::ResyncFromKernel(Scope::All)),
                 1 if self.forwards(some) => self.open(some, 5),
@@ -228,33 +241,59 @@ impl Run {
         }
     }
 
-    /// Two nodes take over at about the same time, each other's perhaps. Whoever they are left to, it is one.
-    fn cross(&mut self) {
-        let first = self.rng.below(NODES as u64) as usize;
-        let second = (first + self.rng.between(1, 2) as usize) % NODES;
-        for taker in [first, second] {
-            let others: Vec<usize> = (0..NODES).filter(|&other| other != taker).collect();
-            let which = self.rng.below(3) as usize;
-            let named = if which < 2 {
-                &others[which..=which]
-            } else {
-                &others[..]
-            };
+    /// Some take over at about the same time, each other's perhaps. Returns who, and whose.
+    fn cross(&mut self) -> Vec<(usize, Vec<usize>)> {
+        let nodes = self.nodes() as u64;
+        let mut takeovers = Vec::new();
+        for _ in 0..self.rng.between(2, nodes) {
+            let taker = self.rng.below(nodes) as usize;
+            let others = self.others(taker);
+            let which = self.rng.below(nodes) as usize;
+            let named = others.get(which..=which).unwrap_or(&others);
             self.take(taker, named);
+            takeovers.push((taker, named.to_vec()));
             self.pass(0, 60);
+            if self.rng.chance(300) {
+                self.open(taker, 5);
+            }
         }
+        // Whoever they are left to, it is one.
         self.owners.values_mut().for_each(|owner| *owner = None);
-        self.everywhere.clear();
         self.has_crossed = true;
+        takeovers
+    }
+
+    fn agree(&mut self) {
+        let is_proved = self.mesh.settle(Duration::from_secs(60));
+        assert!(is_proved, "seed {}: {:#?}", self.seed, self.mesh.states());
+    }
+
+    fn own(&self, index: usize) -> BTreeSet<Key> {
+        let own = self.mesh.members[index].node.flows(Side::Internal);
+        own.iter().map(Flow::key).collect()
+    }
+
+    /// What every other node keeps of a node is what it has.
+    fn check_kept(&self, index: usize) {
+        let (own, seed) = (self.own(index), self.seed);
+        for other in self.others(index) {
+            let kept = self.mesh.kept(other, index);
+            let kept: BTreeSet<Key> = kept.iter().map(Flow::key).collect();
+            let first = own.symmetric_difference(&kept).next();
+            let (own, kept) = (own.len(), kept.len());
+            assert!(
+                first.is_none(),
+                "seed {seed}: {index} has {own}, {other} keeps {kept} of it: {first:?}"
+            );
+        }
     }
 
     fn settle(&mut self) {
         // What was handed over is held for 10 s.
         self.mesh.run_for(Duration::from_secs(12));
-        let is_proved = self.mesh.settle(Duration::from_secs(60));
-        assert!(is_proved, "seed {}: {:#?}", self.seed, self.mesh.states());
+        self.agree();
         let now = self.mesh.now();
-        for index in 0..NODES {
+        for index in 0..self.nodes() {
             let kernel = &self.mesh.members[index].node.kernel;
             let lacking = self
                 .owners
@@ -296,23 +335,12 @@ impl Run {
         self.settle();
         let seed = self.seed;
         let mut found = BTreeMap::new();
-        for index in 0..NODES {
-            let own = self.mesh.members[index].node.flows(Side::Internal);
-            for flow in &own {
-                let other = found.insert(flow.key(), index);
-                assert_eq!(other, None, "seed {seed}: {:?} has two owners", flow.key());
+        for index in 0..self.nodes() {
+            for key in self.own(index) {
+                let other = found.insert(key, index);
+                assert_eq!(other, None, "seed {seed}: {key:?} has two owners");
             }
-            let keys: BTreeSet<Key> = own.iter().map(Flow::key).collect();
-            for other in (0..NODES).filter(|&other| other != index) {
-                let kept = self.mesh.kept(other, index);
-                let kept: BTreeSet<Key> = kept.iter().map(Flow::key).collect();
-                let first = keys.symmetric_difference(&kept).next();
-                let (own, kept) = (keys.len(), kept.len());
-                assert!(
-                    first.is_none(),
-                    "seed {seed}: {index} has {own}, {other} keeps {kept} of it: {first:?}"
-                );
-            }
+            self.check_kept(index);
         }
         for (key, owner) in &self.owners {
             let known = found.get(key).copied();
@@ -328,7 +356,7 @@ impl Run {
             self.check_expectations(&found);
         }
         let now = self.mesh.now();
-        for index in 0..NODES {
+        for index in 0..self.nodes() {
             for flow in self.mesh.members[index].node.kernel.flows(now) {
                 let is_short = flow.timeout_s <= Some(TIMEOUT_S);
                 let is_own = found.get(&flow.key()) == Some(&index);
@@ -380,7 +408,7 @@ impl Run {
 #[test]
 fn every_connection_has_one_owner_and_is_in_all_kernels_whoever_is_taken_over_by_name() {
     for seed in native::seeds(12) {
-        let mut run = Run::new(seed);
+        let mut run = Run::new(seed, true);
         for _ in 0..4 {
             run.take_over();
         }
@@ -428,11 +456,34 @@ fn what_has_ended_at_a_former_owner_does_not_live_on_at_the_next() {
 #[test]
 fn takeovers_that_cross_leave_every_connection_to_one_node_and_lose_none() {
     for seed in native::seeds(8) {
-        let mut run = Run::new(seed);
+        let mut run = Run::new(seed, true);
         for _ in 0..2 {
             run.cross();
             run.settle();
         }
         run.check();
+    }
+}
+
+#[test]
+fn takeovers_that_cross_commit_what_there_was_where_no_standby_is_hot() {
+    for seed in native::seeds(8) {
+        let mut run = Run::new(seed, false);
+        run.agree();
+        let before: Vec<_> = (0..run.nodes()).map(|index| run.own(index)).collect();
+        let takeovers = run.cross();
+        // A commit under way is finished.
+        run.mesh.run_for(Duration::from_secs(12));
+        run.agree();
+        for index in 0..run.nodes() {
+            run.check_kept(index);
+        }
+        for (taker, named) in takeovers {
+            let own = run.own(taker);
+            for from in named {
+                let lacking = before[from].difference(&own).next();
+                assert_eq!(lacking, None, "seed {seed}: {taker} lacks {from}'s");
+            }
+        }
     }
 }

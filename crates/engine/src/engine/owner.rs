@@ -62,7 +62,7 @@ impl Engine {
             external.owner = Owner::ThisNode;
             if self.standby.is_some() {
                 // The former owner gives them up as soon as it is told; their timeouts are still to be set.
-                external.hold(self.now);
+                self.hold(origin);
                 let after = self.dump.epoch;
                 self.standby_mut(|standby| standby.adopts_expectations = Some((after, false)));
                 self.adoption = Some(Adoption {
@@ -133,8 +133,15 @@ impl Engine {
     /// All that was taken over is this node's, and has the timeouts that it should have: what a former owner that lives
     /// has besides, and from now on, is its own.
     pub(super) fn finish_adoption(&mut self) {
-        let is_settled = self.standby.as_ref().is_none_or(|s| s.settling.is_none());
-        if is_settled && self.adoption.is_some_and(|adoption| adoption.is_read) {
+        if !self.adoption.is_some_and(|adoption| adoption.is_read) {
+            return;
+        }
+        let is_settled = self.standby.as_ref().is_none_or(|standby| {
+            let mut waiting = standby.waiting.iter().zip(&self.externals);
+            let is_waiting = waiting.any(|(w, e)| e.is_taken() && !w.flows.is_empty());
+            standby.settling.is_none() && !is_waiting
+        });
+        if is_settled {
             self.adoption = None;
             self.leave_to_living();
         }
@@ -199,12 +206,16 @@ impl Engine {
             self.hold(by_origin);
             return;
         }
-        self.untake(by_origin);
-        if from == self.settings.native.name {
-            let ids = (0..=u8::MAX).map(PeerId);
-            for (_, peer) in ids.zip(&mut self.peers).filter(|(id, _)| *id != by) {
-                peer.tell_takeover(term, from);
-            }
+        let external = self.externals.get(by_origin);
+        let is_taken = external.is_some_and(External::is_taken);
+        if !is_taken || self.yields_to(by_origin) {
+            self.untake(by_origin);
+        }
+        let is_this_node = from == self.settings.native.name;
+        if is_this_node || self.has_just_taken_over() {
+            self.tell_taken(by, term);
+        }
+        if is_this_node {
             return;
         }
         let Some(peer) = self.peers.iter().find(|peer| peer.name == from) else {
@@ -219,11 +230,25 @@ impl Engine {
         }
     }
 
+    /// Whether what this node took over may be on its way to others yet as its former owner's, who take it over from that one.
+    fn has_just_taken_over(&self) -> bool {
+        let began = self.role.begun();
+        self.role.state().role == Role::Primary && self.now.saturating_duration_since(began) < HELD
+    }
+
+    /// Tells the others, but for the one that takes over, that some of what this node has may be that one's by now. It comes
+    /// before the first of it is given up.
+    fn tell_taken(&mut self, by: PeerId, term: u64) {
+        let ids = (0..=u8::MAX).map(PeerId);
+        for (_, peer) in ids.zip(&mut self.peers).filter(|(id, _)| *id != by) {
+            peer.tell_takeover(term, &self.settings.native.name);
+        }
+    }
+
     /// What this origin no longer has is about to be told by another one, and stays in the kernel until then.
     fn hold(&mut self, origin: usize) {
         let external = self.externals.get_mut(origin);
-        if let Some(external) = external.filter(|external| external.is_its_own()) {
-            external.hold(self.now);
+        if external.is_some_and(|external| external.hold(self.now)) {
             self.drop_held_at(origin, self.now + HELD);
         }
     }
@@ -277,14 +302,31 @@ impl Engine {
         if self.externals.len() < 2 {
             return false;
         }
-        let ours = self.claim(origin);
-        let others = self.externals.iter().enumerate();
-        let mut others =
-            others.filter(|(other, external)| *other != origin && external.is_its_own());
-        others.any(|(other, external)| {
-            let claims = |id| self.claim(other) > ours && !self.has_given_up(other, id);
-            external.flows.find(key).is_some_and(claims)
-        })
+        let holder = self.holder(key);
+        holder.is_some_and(|(other, _)| self.claim(other) > self.claim(origin))
+    }
+
+    /// Of the origins that tell a connection, the one with the best claim, and where it is kept. Those that this node is
+    /// taking over count as well: their claim is what it takes over.
+    fn holder(&self, key: &Key) -> Option<(usize, u32)> {
+        let is_taking_over = self.adoption.is_some();
+        let externals = self.externals.iter().enumerate();
+        let claims = externals.filter_map(|(origin, external)| {
+            let is_its_own = external.is_its_own();
+            let counts = is_its_own || (is_taking_over && external.is_taken());
+            let id = external.flows.find(key).filter(|_| counts)?;
+            (!self.has_given_up(origin, id)).then_some((self.claim(origin), is_its_own, origin, id))
+        });
+        let (_, _, origin, id) = claims.max()?;
+        Some((origin, id))
+    }
+
+    /// Where a connection is kept that is among those taken over: a reading of the kernel's table is about to find it this
+    /// node's own.
+    pub(super) fn being_taken(&self, key: &Key) -> Option<(usize, u32)> {
+        let holder = self.adoption.and_then(|_| self.holder(key))?;
+        let external = self.externals.get(holder.0)?;
+        external.is_taken().then_some(holder)
     }
 
     /// The claim of an origin to what it tells: later terms go before earlier ones, then the later name counts.

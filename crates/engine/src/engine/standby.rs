@@ -8,7 +8,7 @@ use syncwire::Change;
 use super::Engine;
 use super::recover::Recovery;
 use crate::cache::{Cache, Object, State};
-use crate::external::Owner;
+use crate::external::{External, Owner};
 use crate::journal::Marks;
 use crate::kernel::batch::BATCH_LEN;
 use crate::kernel::inject::Inject;
@@ -80,20 +80,20 @@ impl Engine {
             let Some(external) = self.externals.get_mut(origin) else {
                 return;
             };
-            if !external.flow_handles.is_orphan(id) || external.is_taken() == is_told {
+            if external.is_taken() || !external.flow_handles.is_orphan(id) {
                 continue;
             }
-            external.flows.remove(id);
-            if external.is_taken() {
-                // It was told to nobody: its former owner does not give it up, it has ended there.
-                self.remove_injected(origin, key);
+            if is_told {
+                external.flows.remove(id);
+            } else {
+                self.is_left_to_this_node(&key);
             }
         }
     }
 
     /// An origin has a connection no more. It leaves the kernel unless somebody else has it.
     fn remove_injected(&mut self, origin: usize, key: Key) {
-        if is_living(&self.internal.flows, &key) {
+        if is_living(&self.internal.flows, &key) || self.is_left_to_this_node(&key) {
             return;
         }
         if let Some((other, id)) = self.other_with(origin, &key) {
@@ -137,14 +137,19 @@ impl Engine {
             }
         }
         self.walk_standby();
+        self.finish_adoption();
     }
 
-    fn is_kernel_ready(&self) -> bool {
+    pub(super) fn is_kernel_ready(&self) -> bool {
         let waiting = self.inject.as_ref().map_or(usize::MAX, Inject::waiting);
         waiting < BATCH_LEN
     }
 
     fn inject_flow(&mut self, origin: usize, id: u32) {
+        if self.externals.get(origin).is_some_and(External::is_taken) {
+            self.settle_timeout(origin, id);
+            return;
+        }
         let Some(external) = self.externals.get(origin).filter(|e| e.is_its_own()) else {
             return;
         };
@@ -246,6 +251,11 @@ impl Engine {
         }
         let epoch = self.dump.epoch.max(1);
         let given_back = self.recovery.as_ref().map(Recovery::origin);
+        if self.being_taken(key).is_some() {
+            return false;
+        }
+        // What nobody claims stays until whose it is has been told.
+        let mut is_told = false;
         for origin in 0..self.externals.len() {
             let external = self.externals.get(origin);
             let id = external.and_then(|external| external.flows.find(key));
@@ -256,16 +266,13 @@ impl Engine {
             let Some(external) = self.externals.get_mut(origin) else {
                 return false;
             };
-            // What it had given up before it was taken over is none of what was taken over.
-            if external.is_taken() && !has_given_up {
-                continue;
-            }
-            if let Some(slot) = external.flows.get_mut(id) {
+            is_told |= !external.is_taken() || has_given_up;
+            // What this origin told may have to wait yet for what another one told.
+            if let Some(slot) = external.flows.get_mut(id).filter(|slot| slot.seen != 0) {
                 slot.seen = epoch;
-                return true;
             }
         }
-        false
+        is_told
     }
 
     /// Goes on with whichever walk is under way, a step at a time.
@@ -281,7 +288,6 @@ impl Engine {
             self.standby_mut(|standby| standby.settling = on);
             if on.is_none() {
                 self.settled();
-                self.finish_adoption();
             }
         } else if let Some(put_back) = standby.put_back {
             let on = self.put_back_on(put_back);
@@ -306,23 +312,22 @@ impl Engine {
     /// Has what the reading `epoch` has not shown put into the kernel again.
     fn put_back_missing(&mut self, walk: Walk, epoch: u16) -> Option<Walk> {
         let now_epoch = self.dump.epoch.max(1);
-        let external = self.externals.get_mut(walk.origin)?;
+        let external = self.externals.get(walk.origin)?;
         if external.is_taken() {
             // What is this node's does not count as seen.
             return Some(next_step(walk, u32::MAX, &external.flows));
         }
         let end = walk.next.saturating_add(STEP);
         for id in walk.next..end.min(external.flows.positions()) {
-            let Some(slot) = external.flows.get_mut(id) else {
+            let Some(slot) = external.flows.get(id) else {
                 continue;
             };
-            if ![epoch, now_epoch].contains(&slot.seen) {
-                slot.seen = 0;
-                if let Some(standby) = &mut self.standby
-                    && let Some(waiting) = standby.waiting.get_mut(walk.origin)
-                {
-                    waiting.flows.mark(id, Marks::WHOLE);
-                }
+            if ![epoch, now_epoch].contains(&slot.seen)
+                && let Some(standby) = &mut self.standby
+                && let Some(waiting) = standby.waiting.get_mut(walk.origin)
+            {
+                // It may have been on its way into the kernel all the time, and is not made anew then.
+                waiting.flows.mark(id, Marks::WHOLE);
             }
         }
         Some(next_step(walk, end, &external.flows))
@@ -352,7 +357,10 @@ impl Engine {
 
     /// Whether somebody else than this origin has a connection as well, this node included.
     fn is_told_by_another(&self, origin: usize, key: &Key) -> bool {
-        is_living(&self.internal.flows, key) || self.other_with(origin, key).is_some()
+        let mut others = self.externals.iter().enumerate();
+        let has = |external: &External| external.flows.find(key).is_some();
+        is_living(&self.internal.flows, key)
+            || others.any(|(other, external)| other != origin && has(external))
     }
 
     /// Another origin that has this connection, and where.
@@ -369,60 +377,6 @@ impl Engine {
         let external = self.externals.get(origin);
         let slot = external.and_then(|external| external.flows.get(id));
         slot.is_some_and(|slot| slot.seen != 0)
-    }
-
-    /// Gives connections that were taken over the timeouts that they should have, unless traffic has.
-    fn settle_timeouts(&mut self, walk: Walk) -> Option<Walk> {
-        let is_native = self.peers.iter().any(|peer| peer.origin == walk.origin);
-        let rules = self.rules();
-        let now_s = self.now_s();
-        let external = self.externals.get_mut(walk.origin)?;
-        let mut next = walk.next;
-        let end = walk.next.saturating_add(STEP);
-        let kernel_waits = |inject: &Inject| inject.waiting() < BATCH_LEN;
-        while external.is_taken() && next < end && self.inject.as_ref().is_some_and(kernel_waits) {
-            let id = next;
-            next += 1;
-            let Some(slot) = external.flows.get(id) else {
-                continue;
-            };
-            let (mut flow, updated_s) = (slot.value(), slot.updated_s);
-            let is_in_kernel = slot.seen != 0;
-            if !is_native {
-                // A peer of version 1 does not say what it still has.
-                external.flows.remove(id);
-            }
-            if !is_in_kernel {
-                continue;
-            }
-            let own = living(&self.internal.flows, &flow.key());
-            let own = own.and_then(|id| self.internal.flows.get(id));
-            if own.is_some_and(|own| own.is_heard) {
-                continue;
-            }
-            let age_s = now_s.saturating_sub(updated_s);
-            flow.timeout_s = Some(rules.timeout(flow.timeout_s, age_s));
-            if let Some(inject) = &mut self.inject {
-                inject.timeout(&flow);
-            }
-        }
-        let passed = if external.is_taken() { next } else { u32::MAX };
-        Some(next_step(walk, passed, &external.flows))
-    }
-
-    /// The timeout that a connection has which was taken over, while the kernel may still have that of a standby.
-    pub(super) fn correct_timeout(&self, flow: &mut Flow) {
-        let is_long = flow.timeout_s > Some(TIMEOUT_S / 2);
-        if self.adoption.is_none() || !is_long {
-            return;
-        }
-        let key = flow.key();
-        let mut taken = self.externals.iter().filter(|external| external.is_taken());
-        let slot = taken.find_map(|external| external.flows.get(external.flows.find(&key)?));
-        if let Some(slot) = slot {
-            let age_s = self.now_s().saturating_sub(slot.updated_s);
-            flow.timeout_s = Some(self.rules().timeout(slot.value().timeout_s, age_s));
-        }
     }
 
     /// Takes this node's former connections out of the kernel: what is still forwarded is somebody else's by now.
@@ -519,7 +473,7 @@ impl Engine {
     }
 }
 
-fn next_step(walk: Walk, passed: u32, cache: &Cache<PackedFlow>) -> Walk {
+pub(super) fn next_step(walk: Walk, passed: u32, cache: &Cache<PackedFlow>) -> Walk {
     if passed < cache.positions() {
         return Walk {
             next: passed,

@@ -318,6 +318,7 @@ impl Hearer {
         handle: u32,
         flow: &Flow,
     ) -> Option<Was> {
+        external.flow_told(handle, flow, now);
         let (cache, handles) = (&mut external.flows, &mut external.flow_handles);
         if handle >= self.handle_max {
             self.malformed += 1;
