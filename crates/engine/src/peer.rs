@@ -60,6 +60,8 @@ pub(crate) struct Peer {
     /// What it says it is, and since which term.
     pub(crate) role: Role,
     pub(crate) term: u64,
+    /// When another node last told that what this one had is its own.
+    pub(crate) taken_at: Option<Instant>,
     /// When its stream was lost.
     lost_at: Option<Instant>,
     /// When its entries are looked at next for those that have run out, and from which position on.
@@ -91,6 +93,7 @@ impl Peer {
             has_asked: false,
             role: Role::Unknown,
             term: 0,
+            taken_at: None,
             lost_at: None,
             aging: None,
         }

@@ -175,3 +175,45 @@ fn of_several_that_forward_only_the_named_one_is_taken_over() {
         }
     }
 }
+
+#[test]
+fn what_came_from_a_dead_node_is_handed_on_whole() {
+    for seed in 21..27 {
+        let mut mesh = mesh(seed, true, &[0]);
+        let before = told(&mesh, 0);
+        mesh.crash(0);
+        // The one that is promoted may notice the silence before the other one does, or after it.
+        mesh.run_for(Duration::from_millis(700 * (seed - 21)));
+        command(&mut mesh, 1, Command::Become(Role::Primary, ROLE));
+        mesh.run_for(Duration::from_secs(8));
+        let had = own(&mesh, 1);
+        assert_eq!(had, mesh.members[1].node.kernel.len(), "seed {seed}");
+        let now = mesh.now();
+        let from = [peer_id(2, 1)].into_iter().collect();
+        let (take, stand_by) = (
+            Command::TakeOver(from, ROLE),
+            Command::Become(Role::Backup, ROLE),
+        );
+        let orders = [(2, take), (1, stand_by)];
+        let order = if seed % 2 == 0 { [0, 1] } else { [1, 0] };
+        for which in order {
+            let (index, wanted) = orders[which];
+            command(&mut mesh, index, wanted);
+            mesh.run_for(Duration::from_millis(20));
+        }
+        mesh.run_for(Duration::from_secs(12));
+        assert!(mesh.settle(Duration::from_secs(30)), "seed {seed}");
+        assert_eq!((own(&mesh, 1), own(&mesh, 2)), (0, had), "seed {seed}");
+        for index in [1, 2] {
+            let kernel = &mesh.members[index].node.kernel;
+            assert_eq!(difference(&mesh, &before, index), None, "seed {seed}");
+            let ended = kernel.keys().iter().any(|key| kernel.ended_since(key, now));
+            assert!(!ended, "seed {seed}: {index} has lost some for a moment");
+        }
+        // And on it stays so when the dead one comes back.
+        mesh.start(0);
+        command(&mut mesh, 0, Command::Become(Role::Backup, ROLE));
+        mesh.run_for(Duration::from_secs(12));
+        assert_eq!((own(&mesh, 0), own(&mesh, 2)), (0, had), "seed {seed}");
+    }
+}

@@ -11,6 +11,7 @@ use crate::external::{External, HELD, Owner};
 use crate::kernel::dump::Purpose;
 use crate::kernel::standby::Walk;
 use crate::notice::Notice;
+use crate::peer::Peer;
 use crate::role::Role;
 
 /// A node is promoted as another one dies, of which it is told only when a connection has been silent for some seconds;
@@ -218,9 +219,11 @@ impl Engine {
         if is_this_node {
             return;
         }
-        let Some(peer) = self.peers.iter().find(|peer| peer.name == from) else {
+        let now = self.now;
+        let Some(peer) = self.peers.iter_mut().find(|peer| peer.name == from) else {
             return;
         };
+        peer.taken_at = Some(now);
         let (origin, lives) = (peer.origin, peer.is_connected());
         if lives {
             // What it opens from now on is its own.
@@ -242,6 +245,18 @@ impl Engine {
         let ids = (0..=u8::MAX).map(PeerId);
         for (_, peer) in ids.zip(&mut self.peers).filter(|(id, _)| *id != by) {
             peer.tell_takeover(term, &self.settings.native.name);
+        }
+    }
+
+    /// A peer is missed, of which there was a sign of life then for the last time. If a third node has told since that it has
+    /// taken over what it had, it was dead by then.
+    pub(super) fn lost(&mut self, peer: PeerId, heard_at: Instant) {
+        let taken = self.peer(peer).map(|peer| (peer.origin, peer.taken_at));
+        if let Some((origin, Some(taken_at))) = taken
+            && heard_at < taken_at
+            && let Some(external) = self.externals.get_mut(origin).filter(|it| it.is_its_own())
+        {
+            external.owner = Owner::Another;
         }
     }
 
@@ -274,8 +289,16 @@ impl Engine {
     /// This node no longer forwards: whatever the peers tell belongs to them.
     pub(super) fn give_back(&mut self) {
         let own = self.recovery.as_ref().map(Recovery::origin);
+        let is_anybody_there = self.peers.iter().any(Peer::is_connected);
         for origin in (0..self.externals.len()).filter(|&origin| Some(origin) != own) {
-            if self.externals.get(origin).is_some_and(External::is_taken) {
+            let Some(external) = self.externals.get_mut(origin).filter(|it| it.is_taken()) else {
+                continue;
+            };
+            let peer = self.peers.iter().find(|peer| peer.origin == origin);
+            if is_anybody_there && peer.is_some_and(|peer| !peer.is_connected()) {
+                // The dead one cannot own them: they stay this node's until somebody else tells them.
+                external.owner = Owner::Another;
+            } else {
                 self.untake(origin);
             }
         }

@@ -67,6 +67,7 @@ impl Engine {
                 self.notices.push_back(Notice::PeerLost(it.name.clone()));
             }
             it.close(now, heard_at);
+            self.lost(peer, heard_at);
             if forwarded {
                 self.missed(peer, heard_at);
             }

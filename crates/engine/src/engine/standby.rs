@@ -262,6 +262,11 @@ impl Engine {
             let Some(id) = id.filter(|_| given_back != Some(origin)) else {
                 continue;
             };
+            // Whoever had taken it over has been taken over in turn.
+            let is_another = external.is_some_and(|it| it.owner == Owner::Another);
+            if is_another && self.has_taken(key) {
+                continue;
+            }
             let has_given_up = self.has_given_up(origin, id);
             let Some(external) = self.externals.get_mut(origin) else {
                 return false;
@@ -273,6 +278,15 @@ impl Engine {
             }
         }
         is_told
+    }
+
+    /// Whether a connection is among what was taken over from somebody.
+    fn has_taken(&self, key: &Key) -> bool {
+        let mut taken = self.externals.iter().enumerate();
+        taken.any(|(origin, external)| {
+            let id = external.flows.find(key).filter(|_| external.is_taken());
+            id.is_some_and(|id| !self.has_given_up(origin, id))
+        })
     }
 
     /// Goes on with whichever walk is under way, a step at a time.
