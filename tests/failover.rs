@@ -259,7 +259,12 @@ fn a_rebooted_node_takes_over_when_it_is_in_step_and_answers_when_it_has_committ
     let answered = wait_until(PATIENCE, || {
         pair.client.run("ping -c 1 -W 1 -i 0.01 10.0.1.1").is_ok()
     });
-    assert!(answered, "the address never answers");
+    assert!(
+        answered,
+        "the address never answers\n{}\n{}",
+        a.account(),
+        b.account()
+    );
     assert!(
         a.is_settled(),
         "an address answered before the commit had ended"

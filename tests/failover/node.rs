@@ -232,16 +232,21 @@ impl Node {
         );
     }
 
+    /// What it has said and what it is, for a test that fails.
+    pub(crate) fn account(&self) -> String {
+        let keepalived = std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+        let gate = self.firewall.run("nft list tables").unwrap_or_default();
+        format!(
+            "{}, active: {}, tables:\n{gate}daemon:\n{}keepalived:\n{keepalived}",
+            self.firewall.name(),
+            self.is_active(),
+            self.daemon.messages(),
+        )
+    }
+
     #[track_caller]
     pub(crate) fn until(&self, what: &str, done: impl FnMut() -> bool) {
-        let keepalived = || std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
-        assert!(
-            wait_until(LIMIT, done),
-            "{} is never {what}\n{}\n{}",
-            self.firewall.name(),
-            self.daemon.messages(),
-            keepalived()
-        );
+        assert!(wait_until(LIMIT, done), "never {what}: {}", self.account());
     }
 }
 
