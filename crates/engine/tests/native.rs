@@ -332,6 +332,24 @@ fn a_restarted_hearer_gets_everything_and_a_restarted_teller_replaces_what_it_ha
 }
 
 #[test]
+fn as_many_entries_as_before_a_restart_are_acknowledged() {
+    let mut mesh = pair();
+    mesh.event(0, EventKind::New, 0, &flow(1));
+    mesh.join(0, 1);
+    mesh.settle();
+    mesh.restart(0);
+    mesh.event(0, EventKind::New, 0, &flow(2));
+    mesh.join(0, 1);
+    // The greeting and all entries arrive in one piece.
+    mesh.held = Some((0, 1));
+    mesh.run(Duration::from_millis(10));
+    mesh.held = None;
+    mesh.settle();
+    assert_equal(&mesh);
+    assert_eq!(mesh.peer(0, 1).replication.at_risk, 0);
+}
+
+#[test]
 fn emptied_caches_are_filled_again() {
     use engine::{Caches, ClientId, Command};
     let mut mesh = pair();

@@ -80,6 +80,8 @@ pub(crate) struct Hearer {
     pub(super) is_greeted: bool,
     /// Messages about entries that were applied since its start.
     received: u64,
+    /// Some of them have just been applied, and the peer is to hear of it.
+    has_applied: bool,
     /// Everything has been told since its start.
     pub(super) is_complete: bool,
     told: u64,
@@ -119,6 +121,7 @@ impl Hearer {
             greeting: None,
             is_greeted: false,
             received: 0,
+            has_applied: false,
             is_complete: false,
             told: 0,
             round: None,
@@ -180,7 +183,6 @@ impl Hearer {
         now_s: u32,
         piece: &[u8],
     ) -> Vec<News> {
-        let before = self.received;
         let mut decoder = std::mem::take(&mut self.decoder);
         decoder.push(piece);
         self.expect(external, &decoder);
@@ -190,13 +192,13 @@ impl Hearer {
                 Ok(Some(Ok(ref message))) => self.message(teller, external, now, now_s, message),
                 Ok(Some(Err(_))) => {
                     self.malformed += 1;
-                    self.received += 1;
+                    self.applied();
                 }
                 Err(_) => self.give_up(),
             }
         }
         self.decoder = decoder;
-        if self.received != before {
+        if std::mem::take(&mut self.has_applied) {
             teller.acknowledge(self.received, now);
         }
         std::mem::take(&mut self.news)
@@ -210,6 +212,11 @@ impl Hearer {
         let place = |(handle, is_gone)| Some((external.flow_handles.id(handle)?, is_gone));
         ahead.extend(known.filter_map(place));
         external.flows.fetch_at(ahead);
+    }
+
+    fn applied(&mut self) {
+        self.received += 1;
+        self.has_applied = true;
     }
 
     fn give_up(&mut self) {
@@ -235,7 +242,9 @@ impl Hearer {
             }
             return;
         }
-        self.received += u64::from(message.is_entry());
+        if message.is_entry() {
+            self.applied();
+        }
         match message {
             Message::NewFlow { handle, flow } => {
                 self.told += 1;

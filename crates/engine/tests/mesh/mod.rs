@@ -77,6 +77,8 @@ impl Asked {
 
 /// A full mesh of nodes with streams between them.
 pub(crate) struct Mesh {
+    /// From one node to another: what it says stays on the way, to arrive together.
+    pub(crate) held: Option<(usize, usize)>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) now: Instant,
     /// Bytes on the way from the one to the other, while there is a stream.
@@ -96,6 +98,7 @@ impl Mesh {
     pub(crate) fn new(count: usize, settings: &Settings) -> Self {
         let now = Instant::now();
         let mut mesh = Self {
+            held: None,
             nodes: Vec::new(),
             now,
             streams: BTreeMap::new(),
@@ -237,6 +240,9 @@ impl Mesh {
         let mut any = false;
         let pairs: Vec<_> = self.streams.keys().copied().collect();
         for (from, to) in pairs {
+            if self.held == Some((from, to)) {
+                continue;
+            }
             let Some(waiting) = self.streams.get_mut(&(from, to)) else {
                 continue;
             };
