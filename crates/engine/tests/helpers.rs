@@ -4,12 +4,12 @@ mod common;
 
 use std::time::Duration;
 
-use common::{FTFW, Node, flow, settings};
+use common::{FTFW, Node, answer, flow, requests, settings};
 use ctnetlink::{EventKind, Header, emit, messages};
-use engine::api::{ExpectationSync, Settings};
+use engine::api::{ExpectationSync, ExternalMode, Settings};
 use engine::{KernelSocket, Mode};
 use flow::{Expectation, Flow, SeqAdj, Tuple};
-use syncwire::{Change, Kind};
+use syncwire::{Change, EncodeOptions, Flags, Kind, encode};
 
 fn node(mode: Mode) -> Node {
     Node::new(Settings {
@@ -72,6 +72,33 @@ fn an_expectation_whose_end_may_have_been_lost_does_not_wait_for_its_master() {
     node.engine.handle_overrun(node.now);
     node.event(EventKind::New, 0, &master);
     assert_eq!(kinds(&mut node), [Kind::Flow(Change::New)]);
+}
+
+#[test]
+fn an_expectation_that_gets_into_the_kernel_right_before_its_master_is_tried_again() {
+    let mut node = Node::new(Settings {
+        expectation_sync: ExpectationSync::All,
+        external: ExternalMode::Inject,
+        ..settings(FTFW)
+    });
+    node.kernel.clear();
+    // The link has changed their order.
+    let mut said = Vec::new();
+    let expected = expected_by(&flow(1));
+    let options = EncodeOptions::default();
+    encode::expectation(&mut said, Change::New, Flags(0x20), 1, &expected, options);
+    node.receive(&said);
+    node.data(Change::New, 0, 2, 1);
+    node.datagrams();
+    let first = requests(&node.kernel[0]);
+    let [(wanted, its_seq), (_, master_seq)] = first[..] else {
+        panic!("{first:?}")
+    };
+    answer(&mut node, KernelSocket::Inject, its_seq, 2);
+    answer(&mut node, KernelSocket::Inject, master_seq, 0);
+    node.datagrams();
+    let again: Vec<_> = requests(&node.kernel[1]).iter().map(|r| r.0).collect();
+    assert_eq!(again, [wanted]);
 }
 
 #[test]

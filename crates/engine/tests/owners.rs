@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use common::{FTFW, ORIGINS, flow, settings};
 use ctnetlink::parse::{self, Event, Reply};
-use ctnetlink::{EventKind, Header, emit, messages};
-use engine::api::{NativeSettings, PeerSettings, Settings, StandbySettings};
+use ctnetlink::uapi::{IPCTNL_MSG_EXP_DELETE, IPCTNL_MSG_EXP_GET};
+use ctnetlink::{EventKind, Header, Message as Request, emit, messages, request};
+use engine::api::{ExpectationSync, NativeSettings, PeerSettings, Settings, StandbySettings};
 use engine::role::RoleCause;
 use engine::{ClientId, Command, Engine, KernelSocket, Output, PeerId, Side, Start};
-use flow::{Flow, Key};
+use flow::{Expectation, Flow, Key};
 use native::message::{Hello, RoleWord, Takeover, VERSION, Word};
 use native::{Decoder, DigestKey, Encoder, Message};
 
@@ -32,18 +33,28 @@ const NLM_F_CREATE: u16 = 0x400;
 /// Timeouts of a standby are longer.
 const DAY_S: u32 = 40_000;
 
+/// Which table of the kernel is read, and the number of the request.
+#[derive(Clone, Copy)]
+struct Reading {
+    seq: u32,
+    expectations: bool,
+}
+
 /// A hot standby with its kernel, and what the others say.
 struct Fw1 {
     engine: Engine,
     now: Instant,
     said: [Encoder; 3],
     kernel: BTreeMap<Key, Flow>,
+    expectations: Vec<Expectation>,
+    /// Expectations that were taken out of the kernel, or came to it before their masters.
+    expectations_gone: Vec<Expectation>,
     /// Connections that were taken out of the kernel, be it for a moment.
     gone: Vec<Key>,
     /// What this node has said to the others.
     streams: [Vec<u8>; 3],
     /// A reading of the kernel's table that has been asked for.
-    reading: Option<u32>,
+    reading: Option<Reading>,
     /// What the kernel has yet to carry out, while it is slow.
     batches: Option<Vec<Vec<u8>>>,
 }
@@ -62,6 +73,7 @@ impl Fw1 {
                 recover: false,
             },
             standby: StandbySettings { inject: true },
+            expectation_sync: ExpectationSync::All,
             ..settings(FTFW)
         };
         let now = Instant::now();
@@ -76,13 +88,15 @@ impl Fw1 {
             now,
             said: [Encoder::new(), Encoder::new(), Encoder::new()],
             kernel: BTreeMap::new(),
+            expectations: Vec::new(),
+            expectations_gone: Vec::new(),
             gone: Vec::new(),
             streams: [Vec::new(), Vec::new(), Vec::new()],
             reading: None,
             batches: None,
         };
         node.work();
-        node.read();
+        node.read_all();
         for (peer, term) in [(FW2, 1), (FW3, 2), (FW4, 3)] {
             node.engine.handle_peer_open(node.now, peer);
             node.engine.set_peer_room(peer, 1 << 20);
@@ -149,7 +163,10 @@ impl Fw1 {
                 },
                 KernelSocket::Dump => {
                     let request = messages(&bytes).next().unwrap().unwrap();
-                    self.reading = Some(request.header.seq);
+                    self.reading = Some(Reading {
+                        seq: request.header.seq,
+                        expectations: request.header.kind == IPCTNL_MSG_EXP_GET,
+                    });
                 }
                 _ => panic!("{socket:?} has nothing to do"),
             }
@@ -162,24 +179,11 @@ impl Fw1 {
         for message in messages(batch) {
             let message = message.unwrap();
             let (seq, flags) = (message.header.seq, message.header.flags);
-            let Ok(Some(Event::Flow(kind, told))) = parse::event(&message) else {
-                continue;
-            };
-            let key = told.key();
-            let is_there = self.kernel.contains_key(&key);
-            let errno = match kind {
-                EventKind::Destroy if is_there => {
-                    self.kernel.remove(&key);
-                    self.gone.push(key);
-                    0
-                }
-                _ if is_there && flags & NLM_F_EXCL != 0 => EEXIST,
-                _ if !is_there && flags & NLM_F_CREATE == 0 => ENOENT,
-                _ => {
-                    let entry = self.kernel.entry(key).or_insert(told);
-                    entry.timeout_s = told.timeout_s;
-                    0
-                }
+            let errno = match parse::event(&message) {
+                _ if message.header.kind == IPCTNL_MSG_EXP_DELETE => self.forget(&message),
+                Ok(Some(Event::Flow(kind, told))) => self.write_flow(kind, flags, told),
+                Ok(Some(Event::Expectation(_, told))) => self.expect(told),
+                other => panic!("{other:?}"),
             };
             if errno != 0 || flags & NLM_F_ACK != 0 {
                 emit::verdict(&mut answers, seq, 0, errno);
@@ -187,6 +191,51 @@ impl Fw1 {
         }
         let socket = KernelSocket::Inject;
         self.engine.handle_kernel_reply(self.now, socket, &answers);
+    }
+
+    fn write_flow(&mut self, kind: EventKind, flags: u16, told: Flow) -> i32 {
+        let key = told.key();
+        let is_there = self.kernel.contains_key(&key);
+        match kind {
+            EventKind::Destroy if is_there => {
+                self.kernel.remove(&key);
+                self.gone.push(key);
+                0
+            }
+            _ if is_there && flags & NLM_F_EXCL != 0 => EEXIST,
+            _ if !is_there && flags & NLM_F_CREATE == 0 => ENOENT,
+            _ => {
+                let entry = self.kernel.entry(key).or_insert(told);
+                entry.timeout_s = told.timeout_s;
+                0
+            }
+        }
+    }
+
+    fn expect(&mut self, told: Expectation) -> i32 {
+        if !self.kernel.contains_key(&told.master_key()) {
+            self.expectations_gone.push(told);
+            return ENOENT;
+        }
+        let same = |other: &Expectation| (other.tuple, other.mask) == (told.tuple, told.mask);
+        if self.expectations.iter().any(same) {
+            return EEXIST;
+        }
+        self.expectations.push(told);
+        0
+    }
+
+    fn forget(&mut self, removal: &Request<'_>) -> i32 {
+        let is_meant = |it: &Expectation| {
+            let mut bytes = Vec::new();
+            request::delete_expectation(&mut bytes, 0, request::Ack::Wanted, it);
+            messages(&bytes).next().unwrap().unwrap().payload == removal.payload
+        };
+        let Some(at) = self.expectations.iter().position(is_meant) else {
+            return ENOENT;
+        };
+        self.expectations_gone.push(self.expectations.remove(at));
+        0
     }
 
     /// From now on the kernel answers nothing: the end of a connection waits for that, and all that comes after it.
@@ -209,9 +258,16 @@ impl Fw1 {
 
     /// The kernel tells its table, for which it has been asked.
     fn read(&mut self) {
-        let seq = self.reading.take().unwrap();
+        let Reading { seq, expectations } = self.reading.take().unwrap();
         let mut table = Vec::new();
-        for flow in self.kernel.values() {
+        for expected in self.expectations.iter().filter(|_| expectations) {
+            let header = Header {
+                seq,
+                ..Header::expectation_event(EventKind::New, 0)
+            };
+            emit::expectation(&mut table, header, expected);
+        }
+        for flow in self.kernel.values().filter(|_| !expectations) {
             let header = Header {
                 seq,
                 ..Header::flow_event(EventKind::New, 0)
@@ -241,7 +297,31 @@ impl Fw1 {
     /// What was taken over becomes this node's.
     fn adopts(&mut self) {
         self.wait(Duration::from_millis(2));
-        self.read();
+        self.read_all();
+    }
+
+    /// Both tables are read.
+    fn read_all(&mut self) {
+        while self.reading.is_some() {
+            self.read();
+        }
+    }
+
+    /// A peer tells what a connection of it expects, under the handle of its number.
+    fn expects(&mut self, peer: PeerId, n: u16) {
+        self.hear(peer, |said, out| {
+            said.new_expectation(out, n.into(), &expected_by(n));
+        });
+    }
+
+    /// Masters of the expectations that this node owns.
+    fn own_expectations(&self) -> Vec<Key> {
+        let mut own = Vec::new();
+        let internal = Side::Internal;
+        self.engine.expectations(internal, 0, 100, &mut |dumped| {
+            own.push(dumped.entry.master_key());
+        });
+        own
     }
 
     fn owns(&self, n: u16) -> bool {
@@ -256,6 +336,12 @@ impl Fw1 {
     fn timeout_s(&self, n: u16) -> Option<u32> {
         self.kernel.get(&flow(n).key())?.timeout_s
     }
+}
+
+/// What the connection of this number expects.
+fn expected_by(n: u16) -> Expectation {
+    let master = flow(n).orig;
+    Expectation::new(master, master.mirrored(), master.mirrored())
 }
 
 fn takeover<'a>(term: u64, from: &'a str) -> Word<'a> {
@@ -438,4 +524,18 @@ fn a_claim_that_has_become_the_better_one_during_a_takeover_counts() {
     node.adopts();
     assert!(!node.owns(1));
     assert!(node.timeout_s(1) > Some(DAY_S), "{:?}", node.timeout_s(1));
+}
+
+#[test]
+fn what_is_left_to_a_former_owner_after_a_takeover_gets_into_the_kernel_before_what_it_expects() {
+    let mut node = Fw1::new();
+    node.takes_over(&[FW2]);
+    // Its own, since the takeover.
+    node.tells(FW2, 1);
+    node.expects(FW2, 1);
+    node.adopts();
+    node.wait(Duration::from_secs(1));
+    assert_eq!(node.expectations_gone, []);
+    assert_eq!(node.expectations.len(), 1);
+    assert!(!node.owns(1) && node.own_expectations().is_empty());
 }

@@ -3,7 +3,6 @@
 //! They follow what is told as connections do, and belong to whoever tells them. There are few of them, so that
 //! whatever concerns all is done at once.
 
-use std::ops::Range;
 use std::time::Duration;
 
 use flow::Expectation;
@@ -135,11 +134,11 @@ impl Engine {
         });
     }
 
-    /// Has those of these origins put into the kernel that are not there, and those taken over that this node has as well.
-    pub(super) fn put_back_expectations(&mut self, origins: Range<usize>) {
+    /// Has those put into the kernel that are not there, and those that this node has as well.
+    pub(super) fn put_back_expectations(&mut self) {
         let own = &self.internal.expectations;
         for (origin, external) in self.externals.iter().enumerate() {
-            if !origins.contains(&origin) || !external.is_its_own() {
+            if !external.is_its_own() {
                 continue;
             }
             for (id, slot) in slots(&external.expectations) {
@@ -189,7 +188,7 @@ impl Engine {
         };
         if standby.expectations_due.take_if(|at| *at <= now).is_some() {
             standby.expectations_put_back = Some(now);
-            self.put_back_expectations(0..self.externals.len());
+            self.put_back_expectations();
         }
     }
 

@@ -308,6 +308,10 @@ impl Engine {
             let on = on.filter(|walk| walk.origin < put_back.end);
             let on = on.map(|walk| PutBack { walk, ..put_back });
             self.standby_mut(|standby| standby.put_back = on);
+            if on.is_none() {
+                // Their masters go into the kernel before them.
+                self.put_back_expectations();
+            }
         } else if let Some(from) = standby.leaving {
             let on = self.leave_kernel(from);
             self.standby_mut(|standby| standby.leaving = on);
@@ -465,7 +469,6 @@ impl Engine {
 
     /// Has what these origins have put into the kernel again: all of it, or only what somebody else has as well.
     pub(super) fn put_back(&mut self, origins: std::ops::Range<usize>, contested: bool) {
-        self.put_back_expectations(origins.clone());
         self.standby_mut(|standby| {
             let known = standby.put_back;
             let from = known.map_or(origins.start, |it| it.walk.origin.min(origins.start));
@@ -482,8 +485,10 @@ impl Engine {
 
     /// Whether the standby can go on at once.
     pub(super) fn is_standby_due(&self) -> bool {
-        let walks = self.standby.as_ref().is_some_and(|s| s.is_walking());
-        walks && self.is_kernel_ready() && self.flush.waiting() < BATCH_LEN
+        let standby = self.standby.as_ref();
+        // The last step of a walk leaves something to be handed over.
+        let has_more = standby.is_some_and(|s| s.is_walking() || !s.is_idle());
+        has_more && self.is_kernel_ready() && self.flush.waiting() < BATCH_LEN
     }
 }
 

@@ -74,6 +74,8 @@ pub(crate) struct Inject {
     waiting: VecDeque<Work>,
     /// Their master is not there yet: what was lost on the link comes later than what was not.
     orphans: VecDeque<Orphan>,
+    /// Connections that were made in the batch which ends.
+    made: Vec<Key>,
     now_s: u32,
     pub(crate) injected: Injected,
     pub(crate) flows: InjectStats,
@@ -90,6 +92,7 @@ impl Inject {
             finished: Vec::new(),
             waiting: VecDeque::new(),
             orphans: VecDeque::new(),
+            made: Vec::new(),
             now_s: 0,
             injected: Injected::new(limit, seed),
             flows: InjectStats::default(),
@@ -252,6 +255,7 @@ impl Inject {
     pub(crate) fn complete(&mut self) {
         let mut finished = std::mem::take(&mut self.finished);
         self.batches.finish(&mut finished);
+        self.made.clear();
         while let Some((purpose, errno)) = finished.pop() {
             match (purpose, errno) {
                 (Purpose::Clear, _) => {}
@@ -334,6 +338,11 @@ impl Inject {
     }
 
     fn keep_orphan(&mut self, work: Work) {
+        // Its master came behind it in the same batch.
+        if work.master().is_some_and(|key| self.made.contains(&key)) {
+            self.waiting.push_front(work);
+            return;
+        }
         if self.waiting.iter().any(|later| work.is_told_by(later)) {
             let (change, expectation) = work.about();
             self.count(change, expectation, false);
@@ -363,6 +372,7 @@ impl Inject {
 
     /// This connection is there now: what waited for it as its master is tried again.
     fn adopt(&mut self, master: &Key) {
+        self.made.push(*master);
         let waiting = &mut self.waiting;
         self.orphans.retain(|orphan| {
             let adopted = orphan.work.master() == Some(*master);
