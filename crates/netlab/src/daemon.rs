@@ -227,6 +227,21 @@ impl Daemon {
         Ok(number.context("no VmRSS")?.parse()?)
     }
 
+    /// Processor time of all its threads since its start, in the kernel and outside.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn processor_time(&self) -> Result<Duration> {
+        let pid = self.pid().context("not running")?;
+        let mut total_ns = 0;
+        for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+            let text = std::fs::read_to_string(task?.path().join("schedstat"))?;
+            let run_ns = text.split(' ').next().context("no time")?;
+            total_ns += run_ns.parse::<u64>()?;
+        }
+        Ok(Duration::from_nanos(total_ns))
+    }
+
     /// Waits until the process has ended by itself.
     ///
     /// # Errors

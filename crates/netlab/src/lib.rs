@@ -12,6 +12,7 @@
 pub mod announce;
 pub mod config;
 pub mod daemon;
+mod ends;
 pub mod features;
 pub mod lab;
 pub mod limits;
@@ -28,6 +29,7 @@ pub mod traffic;
 
 pub use config::NodeConfig;
 pub use daemon::{Daemon, Peer};
+pub use ends::Ends;
 pub use features::Feature;
 pub use lab::Lab;
 pub use mesh::Mesh;

@@ -10,6 +10,7 @@ use netlab::traffic::{self, Outcome, Pace, Traffic};
 use netlab::{Daemon, Pair, listing};
 
 mod native;
+mod way_back;
 
 use crate::story::Story;
 use crate::tools::{cargo, ensure_tools, is_root, run as run_command, target, workspace};

@@ -14,7 +14,7 @@ use netlab::traffic::{self, Outcome, Pace, Traffic};
 use netlab::{Daemon, Table, sample};
 use serde_json::Value;
 
-use super::PATIENCE;
+use super::{PATIENCE, way_back};
 use crate::story::Story;
 
 /// How long connections run before the cut, and after it.
@@ -22,7 +22,7 @@ const RUN: Duration = Duration::from_millis(1500);
 /// A daemon may take so long to start, and a mesh to come together.
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// A million connections take their time on two cores that three nodes share.
-const COPY_LIMIT: Duration = Duration::from_secs(240);
+pub(super) const COPY_LIMIT: Duration = Duration::from_secs(240);
 /// No answer to a promotion is one that came too late.
 const PROMOTION_LIMIT: Duration = Duration::from_secs(60);
 
@@ -38,6 +38,8 @@ struct Shown {
     flows: u32,
     ready: Duration,
     outcomes: Vec<Outcome>,
+    /// No kernel has lost anything on the way back.
+    is_whole: bool,
 }
 
 /// Tells it for each number of connections; `true`: everything that is claimed was seen.
@@ -105,14 +107,18 @@ fn fail_over(story: &mut Story, program: &Path, flows: u32) -> Result<Shown> {
     );
     story.count(&connections, "through fw2", RUN);
     follow(story, &mesh, least)?;
-    let outcomes = traffic::finish_all(connections, PATIENCE);
-    for outcome in &outcomes {
+    let gaps: Vec<_> = connections.iter().map(Traffic::longest_gap).collect();
+    let is_whole = way_back::tell(story, &mesh, least, &connections)?;
+    let mut outcomes = traffic::finish_all(connections, PATIENCE);
+    for (outcome, gap) in outcomes.iter_mut().zip(gaps) {
+        outcome.longest_gap = outcome.longest_gap.max(gap);
         story.outcome(outcome);
     }
     Ok(Shown {
         flows,
         ready,
         outcomes,
+        is_whole,
     })
 }
 
@@ -228,7 +234,7 @@ fn follow(story: &Story, mesh: &Mesh, least: usize) -> Result<()> {
     Ok(())
 }
 
-fn entries_of(firewall: &Firewall) -> Result<usize> {
+pub(super) fn entries_of(firewall: &Firewall) -> Result<usize> {
     Table::open(&firewall.namespace)?.len()
 }
 
@@ -267,14 +273,15 @@ fn conclude(story: &Story, shown: &[Shown]) -> Result<bool> {
         alive == all,
         &if alive == all {
             format!(
-                "All {all} connections survived the death of their firewall; longest gap {} ms.",
+                "All {all} connections survived the death of their firewall and the way back; longest gap {} ms.",
                 gap.unwrap_or(0)
             )
         } else {
             format!("FAILED: only {alive} of {all} connections survived.")
         },
     );
-    Ok(quick && flat && alive == all)
+    let whole = shown.iter().all(|shown| shown.is_whole);
+    Ok(quick && flat && alive == all && whole)
 }
 
 /// Whether a promotion takes no longer for being one of more connections.
@@ -287,7 +294,7 @@ fn milliseconds(time: Duration) -> String {
 }
 
 /// A number with its thousands apart.
-fn thousands(number: u32) -> String {
+pub(super) fn thousands(number: u32) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
