@@ -1,5 +1,6 @@
 //! The core as a whole: who is told what, and what is to be done next.
 
+mod claims;
 mod command;
 mod events;
 mod expected;

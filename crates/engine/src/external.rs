@@ -37,8 +37,45 @@ pub(crate) struct External {
     /// Until then connections that their origin has no more stay, without a handle: somebody else is about to tell them.
     pub(crate) held_until: Option<Instant>,
     /// Positions of connections that stay so, since somebody has last looked.
-    pub(crate) released: Vec<u32>,
+    released_flows: Vec<u32>,
+    released_expectations: Vec<u32>,
     expiry: Option<Expiry>,
+}
+
+/// What a peer tells, and where it is kept.
+pub(crate) trait Kept: Object + Sized {
+    /// With what stands under which handle.
+    fn kept(external: &External) -> (&Cache<Self>, &Mirror);
+    /// With the positions of what its origin has given up since somebody has last looked.
+    fn kept_mut(external: &mut External) -> (&mut Cache<Self>, &mut Mirror, &mut Vec<u32>);
+}
+
+impl Kept for PackedFlow {
+    fn kept(external: &External) -> (&Cache<Self>, &Mirror) {
+        (&external.flows, &external.flow_handles)
+    }
+
+    fn kept_mut(external: &mut External) -> (&mut Cache<Self>, &mut Mirror, &mut Vec<u32>) {
+        (
+            &mut external.flows,
+            &mut external.flow_handles,
+            &mut external.released_flows,
+        )
+    }
+}
+
+impl Kept for Expectation {
+    fn kept(external: &External) -> (&Cache<Self>, &Mirror) {
+        (&external.expectations, &external.expectation_handles)
+    }
+
+    fn kept_mut(external: &mut External) -> (&mut Cache<Self>, &mut Mirror, &mut Vec<u32>) {
+        (
+            &mut external.expectations,
+            &mut external.expectation_handles,
+            &mut external.released_expectations,
+        )
+    }
 }
 
 /// In the ALARM mode entries go that are not refreshed.
@@ -65,7 +102,8 @@ impl External {
             expectation_handles: Mirror::default(),
             owner: Owner::Origin,
             held_until: None,
-            released: Vec::new(),
+            released_flows: Vec::new(),
+            released_expectations: Vec::new(),
             expiry: expire_after.map(|after| Expiry {
                 after,
                 flows: Wheel::new(now, after),
@@ -124,22 +162,25 @@ impl External {
         self.held_until.is_some_and(|until| now < until)
     }
 
-    /// The origin has the connection under this handle no more.
-    pub(crate) fn flow_gone(&mut self, handle: u32, now: Instant) {
-        if self.holds(now) {
-            self.released.extend(self.flow_handles.release(handle));
+    /// The origin has no more what stands under this handle.
+    pub(crate) fn gone<T: Kept>(&mut self, handle: u32, now: Instant) {
+        let holds = self.holds(now);
+        let (cache, handles, released) = T::kept_mut(self);
+        if holds {
+            released.extend(handles.release(handle));
         } else {
-            self.flow_handles.vacate(&mut self.flows, handle);
+            handles.vacate(cache, handle);
         }
     }
 
-    /// The origin tells a connection under this handle: if another one stands there, it has that no more.
-    pub(crate) fn flow_told(&mut self, handle: u32, flow: &Flow, now: Instant) {
+    /// The origin tells something under this handle: if something else stands there, it has that no more.
+    pub(crate) fn told<T: Kept>(&mut self, handle: u32, value: &T::Value, now: Instant) {
+        let (cache, handles) = T::kept(self);
         if self.holds(now)
-            && let Some(id) = self.flow_handles.id(handle)
-            && self.flows.find(&flow.key()) != Some(id)
+            && let Some(id) = handles.id(handle)
+            && cache.find(&T::key(value)) != Some(id)
         {
-            self.flow_gone(handle, now);
+            self.gone::<T>(handle, now);
         }
     }
 

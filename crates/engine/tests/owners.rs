@@ -314,6 +314,11 @@ impl Fw1 {
         });
     }
 
+    /// A peer no longer expects anything of this connection.
+    fn expects_no_more(&mut self, peer: PeerId, n: u16) {
+        self.hear(peer, |said, out| said.gone_expectation(out, n.into()));
+    }
+
     /// Masters of the expectations that this node owns.
     fn own_expectations(&self) -> Vec<Key> {
         let mut own = Vec::new();
@@ -538,4 +543,61 @@ fn what_is_left_to_a_former_owner_after_a_takeover_gets_into_the_kernel_before_w
     assert_eq!(node.expectations_gone, []);
     assert_eq!(node.expectations.len(), 1);
     assert!(!node.owns(1) && node.own_expectations().is_empty());
+}
+
+#[test]
+fn what_one_former_owner_gives_up_to_the_other_takes_what_it_expects_along() {
+    let mut node = Fw1::new();
+    node.tells(FW2, 1);
+    node.expects(FW2, 1);
+    node.takes_over(&[FW3]);
+    // The two had met as well; the connection is this node's before its table is read, and so is what it expects.
+    node.tells(FW3, 1);
+    node.expects(FW3, 1);
+    node.has_no_more(FW2, 1);
+    node.expects_no_more(FW2, 1);
+    node.adopts();
+    assert_eq!(node.expectations_gone, []);
+    assert_eq!(node.own_expectations(), [flow(1).key()]);
+}
+
+#[test]
+fn an_expectation_that_is_given_up_stays_though_its_handle_is_used_again() {
+    let mut node = Fw1::new();
+    for n in [1, 2] {
+        node.tells(FW2, n);
+    }
+    node.expects(FW2, 1);
+    node.hear(FW2, |said, out| {
+        said.word(out, &takeover(4, "fw2"));
+        said.new_expectation(out, 1, &expected_by(2));
+    });
+    node.tells(FW3, 1);
+    node.expects(FW3, 1);
+    node.wait(Duration::from_secs(11));
+    assert_eq!(node.expectations_gone, []);
+    assert_eq!(node.expectations.len(), 2);
+}
+
+#[test]
+fn an_expectation_that_is_claimed_better_by_another_is_not_taken_from_it() {
+    let mut node = Fw1::new();
+    // The one with the better claim has it with another class.
+    for peer in [FW3, FW2] {
+        node.tells(peer, 1);
+        let class = Some(if peer == FW3 { 3 } else { 2 });
+        node.hear(peer, |said, out| {
+            let expected = Expectation {
+                class,
+                ..expected_by(1)
+            };
+            said.new_expectation(out, 1, &expected);
+        });
+    }
+    let classes: Vec<_> = node.expectations.iter().map(|it| it.class).collect();
+    assert_eq!(classes, [Some(3)]);
+    // It goes, and the other one's takes its place.
+    node.expects_no_more(FW3, 1);
+    let classes: Vec<_> = node.expectations.iter().map(|it| it.class).collect();
+    assert_eq!(classes, [Some(2)]);
 }

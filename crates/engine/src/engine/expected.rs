@@ -9,12 +9,10 @@ use flow::Expectation;
 use syncwire::Change;
 
 use super::Engine;
+use super::claims::Claimed;
 use super::standby::living;
 use crate::cache::{Cache, Object, Slot, State};
-use crate::external::External;
-use crate::journal::Marks;
 use crate::kernel::dump::Table;
-use crate::peer::Peer;
 
 type Key = <Expectation as Object>::Key;
 
@@ -32,7 +30,7 @@ impl Engine {
         let Some((told, is_new)) = slot.map(|slot| (slot.value(), slot.seen == 0)) else {
             return;
         };
-        if !self.is_replicated(&told) || self.has_given_up_expectation(origin, id) {
+        if !self.is_replicated(&told) || self.has_given_up::<Expectation>(origin, id) {
             return;
         }
         let key = told.stored_key();
@@ -42,12 +40,15 @@ impl Engine {
                 return;
             }
             let slot = self.internal.expectations.get(own);
-            is_there = slot.is_some_and(|own| is_same(&own.value(), &told));
+            is_there = slot.is_some_and(|own| Expectation::is_same(&own.value(), &told));
             // It is awaited there now.
             self.end_expectation(own, false);
         }
+        if self.is_left_to_another::<Expectation>(origin, id) {
+            return;
+        }
         if is_new {
-            is_there |= self.succeed_expectation(origin, &told);
+            is_there |= self.succeed::<Expectation>(origin, &told);
         }
         let epoch = self.dump.epoch.max(1);
         let external = self.externals.get_mut(origin);
@@ -59,60 +60,10 @@ impl Engine {
         }
     }
 
-    /// Whether an origin has an expectation no more, and it stays only until somebody else tells it.
-    fn has_given_up_expectation(&self, origin: usize, id: u32) -> bool {
-        let peer = self.peers.iter().find(|peer| peer.origin == origin);
-        let external = self.externals.get(origin);
-        peer.is_some_and(Peer::has_told_all)
-            && external.is_some_and(|external| external.expectation_handles.is_orphan(id))
-    }
-
-    /// An origin tells an expectation for the first time. Whether the kernel has it already, as another one told it, which
-    /// has none any more if it has handed it over.
-    fn succeed_expectation(&mut self, origin: usize, told: &Expectation) -> bool {
-        let mut is_there = false;
-        for (other, external) in self.externals.iter_mut().enumerate() {
-            let id = external.expectations.find(&told.stored_key());
-            let Some(id) = id.filter(|_| other != origin) else {
-                continue;
-            };
-            let slot = external.expectations.get(id);
-            is_there |= slot.is_some_and(|slot| slot.seen != 0 && is_same(&slot.value(), told));
-            if external.held_until.is_some() && external.expectation_handles.is_orphan(id) {
-                external.expectations.remove(id);
-            }
-        }
-        is_there
-    }
-
     /// An origin has an expectation no more. It leaves the kernel unless somebody else has it.
-    pub(super) fn remove_injected_expectation(&mut self, key: &Key) {
-        let wanted = key.expectation();
-        let is_own = living(&self.internal.expectations, key).is_some();
-        if is_own || self.is_about_to_adopt(&wanted) {
-            return;
-        }
-        let mut is_told = false;
-        for (origin, external) in self.externals.iter().enumerate() {
-            let Some(id) = external
-                .expectations
-                .find(key)
-                .filter(|_| external.is_its_own())
-            else {
-                continue;
-            };
-            is_told = true;
-            if external
-                .expectations
-                .get(id)
-                .is_some_and(|slot| slot.seen == 0)
-                && let Some(standby) = &mut self.standby
-            {
-                standby.mark_expectation(origin, id);
-            }
-        }
-        if let Some(inject) = self.inject.as_mut().filter(|_| !is_told) {
-            inject.expectation(Change::Delete, &wanted);
+    pub(super) fn remove_injected_expectation(&mut self, origin: usize, key: &Key) {
+        if !self.is_about_to_adopt(&key.expectation()) {
+            self.remove_injected::<Expectation>(origin, key);
         }
     }
 
@@ -227,23 +178,6 @@ impl Engine {
     }
 }
 
-impl External {
-    /// The origin has the expectation under this handle no more.
-    pub(crate) fn expectation_gone(&mut self, handle: u32, now: std::time::Instant) {
-        if self.held_until.is_some_and(|until| now < until) {
-            self.expectation_handles.release(handle);
-        } else {
-            let handles = &mut self.expectation_handles;
-            handles.vacate(&mut self.expectations, handle);
-        }
-    }
-}
-
 fn slots<T: Object>(cache: &Cache<T>) -> impl Iterator<Item = (u32, &Slot<T>)> {
     (0..cache.positions()).filter_map(|id| Some((id, cache.get(id)?)))
-}
-
-/// Whether a kernel that has the one has the other.
-fn is_same(a: &Expectation, b: &Expectation) -> bool {
-    <Expectation as Object>::changes(a, b) == Marks::NONE
 }

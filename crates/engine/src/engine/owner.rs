@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use flow::Key;
-
 use super::Engine;
 use super::recover::Recovery;
 use crate::api::{PeerId, PeerSet, Scope};
@@ -305,56 +303,5 @@ impl Engine {
         self.adoption = None;
         self.standby_mut(|standby| standby.settling = None);
         self.put_back(0..self.externals.len(), false);
-    }
-}
-
-/// Claims.
-impl Engine {
-    /// Whether this node gives up a connection that the node of this origin claims as well: it does not forward,
-    /// or the other began to forward later.
-    pub(super) fn yields_to(&self, origin: usize) -> bool {
-        if self.role.state().role != Role::Primary {
-            return true;
-        }
-        let ours = (self.own_term, self.settings.native.name.as_str());
-        self.claim(origin).is_some_and(|theirs| theirs > ours)
-    }
-
-    /// Whether another origin has the better claim to a connection.
-    pub(super) fn is_claimed_by_another(&self, origin: usize, key: &Key) -> bool {
-        if self.externals.len() < 2 {
-            return false;
-        }
-        let holder = self.holder(key);
-        holder.is_some_and(|(other, _)| self.claim(other) > self.claim(origin))
-    }
-
-    /// Of the origins that tell a connection, the one with the best claim, and where it is kept. Those that this node is
-    /// taking over count as well: their claim is what it takes over.
-    fn holder(&self, key: &Key) -> Option<(usize, u32)> {
-        let is_taking_over = self.adoption.is_some();
-        let externals = self.externals.iter().enumerate();
-        let claims = externals.filter_map(|(origin, external)| {
-            let is_its_own = external.is_its_own();
-            let counts = is_its_own || (is_taking_over && external.is_taken());
-            let id = external.flows.find(key).filter(|_| counts)?;
-            (!self.has_given_up(origin, id)).then_some((self.claim(origin), is_its_own, origin, id))
-        });
-        let (_, _, origin, id) = claims.max()?;
-        Some((origin, id))
-    }
-
-    /// Where a connection is kept that is among those taken over: a reading of the kernel's table is about to find it this
-    /// node's own.
-    pub(super) fn being_taken(&self, key: &Key) -> Option<(usize, u32)> {
-        let holder = self.adoption.and_then(|_| self.holder(key))?;
-        let external = self.externals.get(holder.0)?;
-        external.is_taken().then_some(holder)
-    }
-
-    /// The claim of an origin to what it tells: later terms go before earlier ones, then the later name counts.
-    pub(super) fn claim(&self, origin: usize) -> Option<(u64, &str)> {
-        let peer = self.peers.iter().find(|peer| peer.origin == origin)?;
-        (peer.role == Role::Primary).then_some((peer.term, peer.name.as_str()))
     }
 }

@@ -1,10 +1,11 @@
 //! Timeouts of what was taken over: the kernel of a standby has long ones.
 
-use flow::{Flow, Key};
+use flow::Flow;
 
 use super::Engine;
 use super::standby::{living, next_step};
 use crate::kernel::standby::{STEP, TIMEOUT_S, Walk};
+use crate::packed::PackedFlow;
 
 impl Engine {
     /// Gives connections that were taken over the timeouts that they should have, unless traffic has.
@@ -40,7 +41,7 @@ impl Engine {
         let is_due = match own {
             // It has been read, and may have been given up to this node since.
             Some(own) => !own.is_heard,
-            None => self.being_taken(&key).is_some(),
+            None => self.being_taken::<PackedFlow>(&key).is_some(),
         };
         if !is_due {
             return;
@@ -55,20 +56,13 @@ impl Engine {
     /// The timeout that a connection has which was taken over, while the kernel may still have that of a standby.
     pub(super) fn correct_timeout(&self, flow: &mut Flow) {
         let is_long = flow.timeout_s > Some(TIMEOUT_S / 2);
-        let taken = is_long.then(|| self.being_taken(&flow.key())).flatten();
+        let taken = is_long
+            .then(|| self.being_taken::<PackedFlow>(&flow.key()))
+            .flatten();
         let slot = taken.and_then(|(origin, id)| self.externals.get(origin)?.flows.get(id));
         if let Some(slot) = slot {
             let age_s = self.now_s().saturating_sub(slot.updated_s);
             flow.timeout_s = Some(self.rules().timeout(slot.value().timeout_s, age_s));
         }
-    }
-
-    /// One claim to a connection is no more. Whether the best one left is being taken over; then it gets its timeout.
-    pub(super) fn is_left_to_this_node(&mut self, key: &Key) -> bool {
-        let taken = self.being_taken(key);
-        if let Some((origin, id)) = taken {
-            self.settle_timeout(origin, id);
-        }
-        taken.is_some()
     }
 }

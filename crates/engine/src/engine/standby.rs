@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use flow::{Flow, Key};
+use flow::{Expectation, Key};
 use syncwire::Change;
 
 use super::Engine;
+use super::claims::Claimed;
 use super::recover::Recovery;
 use crate::cache::{Cache, Object, State};
 use crate::external::{External, Owner};
@@ -15,7 +16,6 @@ use crate::kernel::inject::Inject;
 use crate::kernel::standby::{PutBack, STEP, TIMEOUT_S, Walk};
 use crate::notice::Notice;
 use crate::packed::PackedFlow;
-use crate::peer::Peer;
 use crate::role::Role;
 use crate::session::Session;
 
@@ -29,7 +29,8 @@ impl Engine {
             return;
         }
         for origin in 0..self.externals.len() {
-            self.drop_succeeded(origin);
+            self.drop_succeeded::<PackedFlow>(origin);
+            self.drop_succeeded::<Expectation>(origin);
             let Some(external) = self.externals.get_mut(origin) else {
                 return;
             };
@@ -54,68 +55,11 @@ impl Engine {
                 continue;
             }
             for key in removed {
-                self.remove_injected(origin, key);
+                self.remove_injected::<PackedFlow>(origin, &key);
             }
             for key in removed_expectations {
-                self.remove_injected_expectation(&key);
+                self.remove_injected_expectation(origin, &key);
             }
-        }
-    }
-
-    /// What an origin has handed over goes if its successor has told it by now.
-    fn drop_succeeded(&mut self, origin: usize) {
-        let Some(external) = self.externals.get_mut(origin) else {
-            return;
-        };
-        for id in std::mem::take(&mut external.released) {
-            let external = self.externals.get(origin);
-            let slot = external.and_then(|external| external.flows.get(id));
-            let Some(key) = slot.map(|slot| slot.value().key()) else {
-                continue;
-            };
-            // Otherwise it goes as the successor's goes into the kernel.
-            let in_kernel = |other| self.is_in_kernel(other);
-            let is_told = is_living(&self.internal.flows, &key)
-                || self.other_with(origin, &key).is_some_and(in_kernel);
-            let Some(external) = self.externals.get_mut(origin) else {
-                return;
-            };
-            if external.is_taken() || !external.flow_handles.is_orphan(id) {
-                continue;
-            }
-            if is_told {
-                external.flows.remove(id);
-            } else {
-                self.is_left_to_this_node(&key);
-            }
-        }
-    }
-
-    /// An origin has a connection no more. It leaves the kernel unless somebody else has it.
-    fn remove_injected(&mut self, origin: usize, key: Key) {
-        if is_living(&self.internal.flows, &key) || self.is_left_to_this_node(&key) {
-            return;
-        }
-        if let Some((other, id)) = self.other_with(origin, &key) {
-            // With the better claim it is in the kernel as it was told last.
-            if !self.is_in_kernel((other, id)) || self.claim(other) < self.claim(origin) {
-                self.mark_waiting(other, id);
-            }
-            return;
-        }
-        if let Some(inject) = &mut self.inject {
-            let mut flow = Flow::new(key.tuple);
-            flow.zone.orig = key.zone;
-            inject.flow(Change::Delete, &flow);
-        }
-    }
-
-    /// Has a connection put into the kernel as this origin told it.
-    fn mark_waiting(&mut self, origin: usize, id: u32) {
-        if let Some(standby) = &mut self.standby
-            && let Some(waiting) = standby.waiting.get_mut(origin)
-        {
-            waiting.flows.mark(id, Marks::WHOLE);
         }
     }
 
@@ -153,7 +97,7 @@ impl Engine {
         let Some(external) = self.externals.get(origin).filter(|e| e.is_its_own()) else {
             return;
         };
-        if self.has_given_up(origin, id) {
+        if self.has_given_up::<PackedFlow>(origin, id) {
             return;
         }
         let Some((told, is_new)) = external.flows.get(id).map(|s| (s.value(), s.seen == 0)) else {
@@ -166,15 +110,15 @@ impl Engine {
                 return;
             }
             let slot = self.internal.flows.get(own);
-            is_there = slot.is_some_and(|own| is_same(&own.value(), &told));
+            is_there = slot.is_some_and(|own| PackedFlow::is_same(&own.value(), &told));
             // It is forwarded there now.
             self.end_flow(own, false);
         }
-        if self.is_claimed_by_another(origin, &key) {
+        if self.is_left_to_another::<PackedFlow>(origin, id) {
             return;
         }
         if is_new {
-            is_there |= self.succeed(origin, &told);
+            is_there |= self.succeed::<PackedFlow>(origin, &told);
         }
         let epoch = self.dump.epoch.max(1);
         let slot = self.externals.get_mut(origin);
@@ -193,32 +137,6 @@ impl Engine {
         if let Some(inject) = &mut self.inject {
             inject.flow(change, &flow);
         }
-    }
-
-    /// Whether an origin has a connection no more, and it stays only until somebody else tells it: nobody claims it.
-    pub(super) fn has_given_up(&self, origin: usize, id: u32) -> bool {
-        let peer = self.peers.iter().find(|peer| peer.origin == origin);
-        let external = self.externals.get(origin);
-        // One that has started anew may still tell it.
-        peer.is_some_and(Peer::has_told_all)
-            && external.is_some_and(|external| external.flow_handles.is_orphan(id))
-    }
-
-    /// An origin tells a connection for the first time. Whether the kernel has it already, as another one told it, which
-    /// has none any more if it has handed it over.
-    fn succeed(&mut self, origin: usize, told: &Flow) -> bool {
-        let mut is_there = false;
-        for (other, external) in self.externals.iter_mut().enumerate() {
-            let Some(id) = external.flows.find(&told.key()).filter(|_| other != origin) else {
-                continue;
-            };
-            let slot = external.flows.get(id);
-            is_there |= slot.is_some_and(|slot| slot.seen != 0 && is_same(&slot.value(), told));
-            if external.held_until.is_some() && external.flow_handles.is_orphan(id) {
-                external.flows.remove(id);
-            }
-        }
-        is_there
     }
 
     /// The kernel's entry with this key has gone, or is none of the peers' any more.
@@ -251,7 +169,7 @@ impl Engine {
         }
         let epoch = self.dump.epoch.max(1);
         let given_back = self.recovery.as_ref().map(Recovery::origin);
-        if self.being_taken(key).is_some() {
+        if self.being_taken::<PackedFlow>(key).is_some() {
             return false;
         }
         // What nobody claims stays until whose it is has been told.
@@ -267,7 +185,7 @@ impl Engine {
             if is_another && self.has_taken(key) {
                 continue;
             }
-            let has_given_up = self.has_given_up(origin, id);
+            let has_given_up = self.has_given_up::<PackedFlow>(origin, id);
             let Some(external) = self.externals.get_mut(origin) else {
                 return false;
             };
@@ -285,7 +203,7 @@ impl Engine {
         let mut taken = self.externals.iter().enumerate();
         taken.any(|(origin, external)| {
             let id = external.flows.find(key).filter(|_| external.is_taken());
-            id.is_some_and(|id| !self.has_given_up(origin, id))
+            id.is_some_and(|id| !self.has_given_up::<PackedFlow>(origin, id))
         })
     }
 
@@ -366,7 +284,7 @@ impl Engine {
                 continue;
             };
             if !contested || self.is_told_by_another(walk.origin, &slot.value().key()) {
-                self.mark_waiting(walk.origin, id);
+                self.mark_waiting::<PackedFlow>(walk.origin, id);
             }
         }
         let external = self.externals.get(walk.origin)?;
@@ -379,22 +297,6 @@ impl Engine {
         let has = |external: &External| external.flows.find(key).is_some();
         is_living(&self.internal.flows, key)
             || others.any(|(other, external)| other != origin && has(external))
-    }
-
-    /// Another origin that has this connection, and where.
-    fn other_with(&self, origin: usize, key: &Key) -> Option<(usize, u32)> {
-        let mut others = self.externals.iter().enumerate();
-        others.find_map(|(other, external)| {
-            let is_another = other != origin && external.is_its_own();
-            let id = is_another.then(|| external.flows.find(key)).flatten()?;
-            Some((other, id))
-        })
-    }
-
-    fn is_in_kernel(&self, (origin, id): (usize, u32)) -> bool {
-        let external = self.externals.get(origin);
-        let slot = external.and_then(|external| external.flows.get(id));
-        slot.is_some_and(|slot| slot.seen != 0)
     }
 
     /// Takes this node's former connections out of the kernel: what is still forwarded is somebody else's by now.
@@ -503,11 +405,6 @@ pub(super) fn next_step(walk: Walk, passed: u32, cache: &Cache<PackedFlow>) -> W
         origin: walk.origin + 1,
         next: 0,
     }
-}
-
-/// Whether both are one connection, translated the same way.
-fn is_same(a: &Flow, b: &Flow) -> bool {
-    a.reply_direction() == b.reply_direction() && a.zone == b.zone
 }
 
 pub(super) fn living<T: Object>(cache: &Cache<T>, key: &T::Key) -> Option<u32> {

@@ -254,16 +254,16 @@ impl Hearer {
                 self.update(teller, external, now_s, *handle, changes);
             }
             Message::GoneFlow { handle } => {
-                external.flow_gone(*handle, now);
+                external.gone::<PackedFlow>(*handle, now);
             }
             Message::NewExpectation {
                 handle,
                 expectation,
             } => {
-                self.expectation(external, now_s, *handle, expectation);
+                self.expectation(external, now, now_s, *handle, expectation);
             }
             Message::GoneExpectation { handle } => {
-                external.expectation_gone(*handle, now);
+                external.gone::<Expectation>(*handle, now);
             }
             Message::StatementFlow { handle, flow } => {
                 let was = match flow {
@@ -277,7 +277,9 @@ impl Hearer {
                 expectation,
             } => {
                 let was = match expectation {
-                    Some(expectation) => self.expectation(external, now_s, *handle, expectation),
+                    Some(expectation) => {
+                        self.expectation(external, now, now_s, *handle, expectation)
+                    }
                     None => vacated(
                         &mut external.expectation_handles,
                         &mut external.expectations,
@@ -327,7 +329,7 @@ impl Hearer {
         handle: u32,
         flow: &Flow,
     ) -> Option<Was> {
-        external.flow_told(handle, flow, now);
+        external.told::<PackedFlow>(handle, flow, now);
         let (cache, handles) = (&mut external.flows, &mut external.flow_handles);
         if handle >= self.handle_max {
             self.malformed += 1;
@@ -351,10 +353,12 @@ impl Hearer {
     fn expectation(
         &mut self,
         external: &mut External,
+        now: Instant,
         now_s: u32,
         handle: u32,
         expectation: &Expectation,
     ) -> Option<Was> {
+        external.told::<Expectation>(handle, expectation, now);
         if handle >= self.handle_max {
             self.malformed += 1;
             return None;
