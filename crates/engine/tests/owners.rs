@@ -471,6 +471,34 @@ fn what_is_given_up_stays_though_its_handle_is_used_again() {
 }
 
 #[test]
+fn what_is_given_up_to_two_at_once_stays_in_the_kernel_without_a_gap() {
+    let mut node = Fw1::new();
+    node.tells(FW4, 1);
+    node.takes_over(&[FW4]);
+    node.adopts();
+    node.has_no_more(FW4, 1);
+    assert!(node.owns(1));
+    // Both are told before the first of it gets into a slow kernel.
+    node.slow_down();
+    for (peer, term) in [(FW2, 9), (FW3, 10)] {
+        node.hear(peer, |said, out| {
+            said.word(out, &Word::Role(RoleWord::Primary, term));
+            said.word(out, &takeover(term, "fw1"));
+            said.new_flow(out, 1, &flow(1));
+        });
+    }
+    node.catch_up();
+    assert!(!node.owns(1));
+    // The one with the better claim ends it after all, and the other one has it.
+    node.has_no_more(FW3, 1);
+    node.wait(Duration::from_secs(11));
+    assert_eq!(node.gone, [flow(2).key()]);
+    node.has_no_more(FW2, 1);
+    node.wait(Duration::from_secs(11));
+    assert_eq!(node.gone, [flow(2).key(), flow(1).key()]);
+}
+
+#[test]
 fn word_of_an_earlier_takeover_does_not_undo_a_later_one() {
     let mut node = Fw1::new();
     node.tells(FW2, 1);

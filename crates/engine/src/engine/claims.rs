@@ -28,6 +28,8 @@ pub(super) trait Claimed: Kept {
     fn is_same(a: &Self::Value, b: &Self::Value) -> bool;
     /// Has it taken out of the kernel.
     fn take_out(inject: &mut Inject, key: &Self::Key);
+    /// This node has it no more, as another one has it.
+    fn end_own(engine: &mut Engine, id: u32);
     /// This node has the best claim by what it is taking over, and had not before.
     fn is_left_to(_engine: &mut Engine, _origin: usize, _id: u32) {}
 }
@@ -54,6 +56,10 @@ impl Claimed for PackedFlow {
         inject.flow(Change::Delete, &flow);
     }
 
+    fn end_own(engine: &mut Engine, id: u32) {
+        engine.end_flow(id, false);
+    }
+
     fn is_left_to(engine: &mut Engine, origin: usize, id: u32) {
         engine.settle_timeout(origin, id);
     }
@@ -77,6 +83,10 @@ impl Claimed for Expectation {
     fn take_out(inject: &mut Inject, key: &Self::Key) {
         inject.expectation(Change::Delete, &key.expectation());
     }
+
+    fn end_own(engine: &mut Engine, id: u32) {
+        engine.end_expectation(id, false);
+    }
 }
 
 /// Who has the best claim.
@@ -97,28 +107,13 @@ impl Engine {
         self.claim(origin).is_some_and(|theirs| theirs > ours)
     }
 
-    /// Whether another origin has the better claim to what this one tells. If the kernel has it from that one as it is told
-    /// here, it has this one's as well.
-    pub(super) fn is_left_to_another<T: Claimed>(&mut self, origin: usize, id: u32) -> bool {
+    /// Of the other origins that tell the same, the one with the best claim if that is better than this one's.
+    fn better_than<T: Claimed>(&self, origin: usize, key: &T::Key) -> Option<(usize, u32)> {
         if self.externals.len() < 2 {
-            return false;
+            return None;
         }
-        let slot_of = |(origin, id)| T::kept(self.externals.get(origin)?).0.get(id);
-        let Some(told) = slot_of((origin, id)).map(|slot| slot.value()) else {
-            return false;
-        };
-        let holder = self.holder::<T>(&T::key(&told));
-        let Some(better) = holder.filter(|it| self.claim(it.0) > self.claim(origin)) else {
-            return false;
-        };
-        let is_there =
-            slot_of(better).is_some_and(|slot| slot.seen != 0 && T::is_same(&slot.value(), &told));
-        let epoch = self.dump.epoch.max(1);
-        let external = self.externals.get_mut(origin).filter(|_| is_there);
-        if let Some(slot) = external.and_then(|it| T::kept_mut(it).0.get_mut(id)) {
-            (slot.seen, slot.state) = (epoch, State::Alive);
-        }
-        true
+        let holder = self.holder::<T>(key);
+        holder.filter(|(other, _)| self.claim(*other) > self.claim(origin))
     }
 
     /// Of the origins that tell something, the one with the best claim, and where it is kept. Those that this node is
@@ -182,18 +177,78 @@ impl Engine {
         }
     }
 
+    /// Everybody else gives way to what an origin tells. Whether the kernel has it already; `None`: another one's claim is better.
+    pub(super) fn give_way<T: Claimed>(
+        &mut self,
+        origin: usize,
+        id: u32,
+        told: &T::Value,
+    ) -> Option<bool> {
+        let key = T::key(told);
+        let own = living(T::own(&self.internal), &key);
+        if self.has_given_up::<T>(origin, id) || (own.is_some() && !self.yields_to(origin)) {
+            return None;
+        }
+        if let Some(better) = self.better_than::<T>(origin, &key) {
+            match own {
+                // It is given up to that one.
+                Some(_) => self.mark_waiting::<T>(better.0, better.1),
+                None => self.share_kernel::<T>(better, (origin, id)),
+            }
+            return None;
+        }
+        let own = own.and_then(|own| Some((own, T::own(&self.internal).get(own)?.value())));
+        let mut is_there = own.is_some_and(|(_, value)| T::is_same(&value, told));
+        if let Some((own, _)) = own {
+            // It is forwarded, or awaited, there now.
+            T::end_own(self, own);
+        }
+        let external = self.externals.get(origin)?;
+        let is_new = T::kept(external).0.get(id)?.seen == 0;
+        if is_new {
+            is_there |= self.succeed::<T>(origin, told);
+        }
+        Some(is_there)
+    }
+
+    /// If the kernel has the first, and that is the same, it has the second as well.
+    fn share_kernel<T: Claimed>(&mut self, first: (usize, u32), second: (usize, u32)) {
+        let value = |(origin, id)| Some(T::kept(self.externals.get(origin)?).0.get(id)?.value());
+        let is_same = value(first)
+            .zip(value(second))
+            .is_some_and(|(a, b)| T::is_same(&a, &b));
+        if is_same && self.is_in_kernel::<T>(first) {
+            self.note_in_kernel::<T>(second);
+        }
+    }
+
+    /// The kernel has something as this origin told it.
+    pub(super) fn note_in_kernel<T: Claimed>(&mut self, (origin, id): (usize, u32)) {
+        let epoch = self.dump.epoch.max(1);
+        let external = self.externals.get_mut(origin);
+        if let Some(slot) = external.and_then(|it| T::kept_mut(it).0.get_mut(id)) {
+            (slot.seen, slot.state) = (epoch, State::Alive);
+        }
+    }
+
     /// An origin tells something for the first time. Whether the kernel has it already, as another one told it, which
     /// has none any more if it has handed it over.
-    pub(super) fn succeed<T: Claimed>(&mut self, origin: usize, told: &T::Value) -> bool {
+    fn succeed<T: Claimed>(&mut self, origin: usize, told: &T::Value) -> bool {
         let (mut is_there, key) = (false, T::key(told));
+        let epoch = self.dump.epoch.max(1);
         for (other, external) in self.externals.iter_mut().enumerate() {
             let holds = external.held_until.is_some();
             let (cache, handles, _) = T::kept_mut(external);
             let Some(id) = cache.find(&key).filter(|_| other != origin) else {
                 continue;
             };
-            let slot = cache.get(id);
-            is_there |= slot.is_some_and(|slot| slot.seen != 0 && T::is_same(&slot.value(), told));
+            if let Some(slot) = cache.get_mut(id)
+                && T::is_same(&slot.value(), told)
+            {
+                is_there |= slot.seen != 0;
+                // It is there as this one told it as well, should the new claim go.
+                (slot.seen, slot.state) = (epoch, State::Alive);
+            }
             if holds && handles.is_orphan(id) {
                 cache.remove(id);
             }

@@ -9,9 +9,8 @@ use flow::Expectation;
 use syncwire::Change;
 
 use super::Engine;
-use super::claims::Claimed;
 use super::standby::living;
-use crate::cache::{Cache, Object, Slot, State};
+use crate::cache::{Cache, Object, Slot};
 use crate::kernel::dump::Table;
 
 type Key = <Expectation as Object>::Key;
@@ -26,35 +25,16 @@ impl Engine {
         let Some(external) = self.externals.get(origin).filter(|e| e.is_its_own()) else {
             return;
         };
-        let slot = external.expectations.get(id);
-        let Some((told, is_new)) = slot.map(|slot| (slot.value(), slot.seen == 0)) else {
+        let Some(told) = external.expectations.get(id).map(Slot::value) else {
             return;
         };
-        if !self.is_replicated(&told) || self.has_given_up::<Expectation>(origin, id) {
+        if !self.is_replicated(&told) {
             return;
         }
-        let key = told.stored_key();
-        let mut is_there = false;
-        if let Some(own) = living(&self.internal.expectations, &key) {
-            if !self.yields_to(origin) {
-                return;
-            }
-            let slot = self.internal.expectations.get(own);
-            is_there = slot.is_some_and(|own| Expectation::is_same(&own.value(), &told));
-            // It is awaited there now.
-            self.end_expectation(own, false);
-        }
-        if self.is_left_to_another::<Expectation>(origin, id) {
+        let Some(is_there) = self.give_way::<Expectation>(origin, id, &told) else {
             return;
-        }
-        if is_new {
-            is_there |= self.succeed::<Expectation>(origin, &told);
-        }
-        let epoch = self.dump.epoch.max(1);
-        let external = self.externals.get_mut(origin);
-        if let Some(slot) = external.and_then(|external| external.expectations.get_mut(id)) {
-            (slot.seen, slot.state) = (epoch, State::Alive);
-        }
+        };
+        self.note_in_kernel::<Expectation>((origin, id));
         if let Some(inject) = self.inject.as_mut().filter(|_| !is_there) {
             inject.expectation(Change::New, &told);
         }

@@ -6,9 +6,8 @@ use flow::{Expectation, Key};
 use syncwire::Change;
 
 use super::Engine;
-use super::claims::Claimed;
 use super::recover::Recovery;
-use crate::cache::{Cache, Object, State};
+use crate::cache::{Cache, Object, Slot, State};
 use crate::external::{External, Owner};
 use crate::journal::Marks;
 use crate::kernel::batch::BATCH_LEN;
@@ -97,29 +96,12 @@ impl Engine {
         let Some(external) = self.externals.get(origin).filter(|e| e.is_its_own()) else {
             return;
         };
-        if self.has_given_up::<PackedFlow>(origin, id) {
-            return;
-        }
-        let Some((told, is_new)) = external.flows.get(id).map(|s| (s.value(), s.seen == 0)) else {
+        let Some(told) = external.flows.get(id).map(Slot::value) else {
             return;
         };
-        let key = told.key();
-        let mut is_there = false;
-        if let Some(own) = living(&self.internal.flows, &key) {
-            if !self.yields_to(origin) {
-                return;
-            }
-            let slot = self.internal.flows.get(own);
-            is_there = slot.is_some_and(|own| PackedFlow::is_same(&own.value(), &told));
-            // It is forwarded there now.
-            self.end_flow(own, false);
-        }
-        if self.is_left_to_another::<PackedFlow>(origin, id) {
+        let Some(is_there) = self.give_way::<PackedFlow>(origin, id, &told) else {
             return;
-        }
-        if is_new {
-            is_there |= self.succeed::<PackedFlow>(origin, &told);
-        }
+        };
         let epoch = self.dump.epoch.max(1);
         let slot = self.externals.get_mut(origin);
         let Some(slot) = slot.and_then(|external| external.flows.get_mut(id)) else {
