@@ -41,7 +41,7 @@ pub enum Fault {
     WallClockAges,
     /// Every fifth end that the peer tells is ignored.
     EndOfPeerIgnored,
-    /// A change of an entry is written before the kernel has answered the one before.
+    /// A change of an entry is written before the kernel has answered the one before, and not tried again if it came too early.
     InjectionNotAwaited,
 }
 

@@ -339,7 +339,8 @@ impl Inject {
 
     fn keep_orphan(&mut self, work: Work) {
         // Its master came behind it in the same batch.
-        if work.master().is_some_and(|key| self.made.contains(&key)) {
+        let is_made = work.master().is_some_and(|key| self.made.contains(&key));
+        if is_made && !is_planted(Fault::InjectionNotAwaited) {
             self.waiting.push_front(work);
             return;
         }
