@@ -629,3 +629,24 @@ fn an_expectation_that_is_claimed_better_by_another_is_not_taken_from_it() {
     let classes: Vec<_> = node.expectations.iter().map(|it| it.class).collect();
     assert_eq!(classes, [Some(2)]);
 }
+
+#[test]
+fn an_expectation_is_not_given_up_to_a_node_that_has_given_up_its_master() {
+    let mut node = Fw1::new();
+    node.tells(FW2, 1);
+    node.expects(FW2, 1);
+    node.takes_over(&[FW2]);
+    node.adopts();
+    assert_eq!(node.own_expectations(), [flow(1).key()]);
+    // It has given up the one and not yet the other as it takes over from somebody else.
+    node.has_no_more(FW2, 1);
+    node.hear(FW2, |said, out| {
+        said.word(out, &Word::Role(RoleWord::Primary, 9));
+    });
+    node.wait(Duration::from_millis(10));
+    assert_eq!(node.own_expectations(), [flow(1).key()]);
+    node.expects_no_more(FW2, 1);
+    node.wait(Duration::from_millis(10));
+    assert_eq!(node.own_expectations(), [flow(1).key()]);
+    assert_eq!(node.expectations_gone, []);
+}

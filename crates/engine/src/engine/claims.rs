@@ -6,7 +6,7 @@ use syncwire::Change;
 use super::Engine;
 use super::standby::living;
 use crate::cache::{Cache, Object, State};
-use crate::external::Kept;
+use crate::external::{External, Kept};
 use crate::internal::Internal;
 use crate::journal::Marks;
 use crate::kernel::inject::Inject;
@@ -28,6 +28,10 @@ pub(super) trait Claimed: Kept {
     fn is_same(a: &Self::Value, b: &Self::Value) -> bool;
     /// Has it taken out of the kernel.
     fn take_out(inject: &mut Inject, key: &Self::Key);
+    /// Whether whoever told it no longer has what it depends on.
+    fn lacks_master(_external: &External, _id: u32) -> bool {
+        false
+    }
     /// This node has it no more, as another one has it.
     fn end_own(engine: &mut Engine, id: u32);
     /// This node has the best claim by what it is taking over, and had not before.
@@ -82,6 +86,13 @@ impl Claimed for Expectation {
 
     fn take_out(inject: &mut Inject, key: &Self::Key) {
         inject.expectation(Change::Delete, &key.expectation());
+    }
+
+    fn lacks_master(external: &External, id: u32) -> bool {
+        let master = external.expectations.get(id);
+        let master = master.map(|slot| slot.value().master_key());
+        let known = master.and_then(|key| external.flows.find(&key));
+        known.is_none_or(|id| external.flow_handles.is_orphan(id))
     }
 
     fn end_own(engine: &mut Engine, id: u32) {
@@ -146,7 +157,9 @@ impl Engine {
         let external = self.externals.get(origin);
         // One that has started anew may still tell it.
         peer.is_some_and(Peer::has_told_all)
-            && external.is_some_and(|external| T::kept(external).1.is_orphan(id))
+            && external.is_some_and(|external| {
+                T::kept(external).1.is_orphan(id) || T::lacks_master(external, id)
+            })
     }
 
     /// Another origin that has this, and where.

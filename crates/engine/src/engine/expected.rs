@@ -102,6 +102,14 @@ impl Engine {
         }
     }
 
+    /// An origin has a connection that it had not before: what that expects may have waited for it.
+    pub(super) fn may_expect(&mut self, origin: usize) {
+        let external = self.externals.get(origin);
+        if external.is_some_and(|it| it.expectations.stats().active > 0) {
+            self.have_expectations_put_back();
+        }
+    }
+
     fn have_expectations_put_back(&mut self) {
         let now = self.now;
         self.standby_mut(|standby| {

@@ -107,6 +107,7 @@ impl Engine {
         let Some(slot) = slot.and_then(|external| external.flows.get_mut(id)) else {
             return;
         };
+        let is_new = slot.seen == 0;
         let change = match (slot.seen, slot.state) {
             // It stays as it is, under another owner.
             (0, _) if is_there => Change::Update,
@@ -118,6 +119,9 @@ impl Engine {
         flow.timeout_s = Some(TIMEOUT_S);
         if let Some(inject) = &mut self.inject {
             inject.flow(change, &flow);
+        }
+        if is_new && flow.helper.is_some() {
+            self.may_expect(origin);
         }
     }
 
