@@ -247,18 +247,25 @@ fn say(socket: &UdpSocket, change: Change, numbers: std::ops::Range<u32>) {
     }
 }
 
+/// A node that asks for nothing again, and the namespace in which its peer is played.
+fn beside_a_played_peer(speech: &Speech) -> (Lab, [Namespace; 2], NodeConfig) {
+    let mut lab = Lab::new().unwrap();
+    let nodes = ["own", "peer"].map(|role| lab.namespace(role).unwrap());
+    let [own, peer] = &nodes;
+    lab.cable((own, "sync"), (peer, "sync")).unwrap();
+    own.add_addr("sync", &speech.addr(0)).unwrap();
+    peer.add_addr("sync", &speech.addr(1)).unwrap();
+    let mut config = speech.config(0);
+    (config.mode, config.mode_lines) = ("NOTRACK".to_owned(), Vec::new());
+    (lab, nodes, config)
+}
+
 #[test]
 fn a_commit_begins_with_what_the_peer_has_said_before_it() {
     const ENTRIES: u32 = 1000;
     require_root_or_skip!();
     require_feature_or_skip!(Feature::Conntrack);
-    let mut lab = Lab::new().unwrap();
-    let [own, peer] = ["own", "peer"].map(|role| lab.namespace(role).unwrap());
-    lab.cable((&own, "sync"), (&peer, "sync")).unwrap();
-    own.add_addr("sync", &UDP.addr(0)).unwrap();
-    peer.add_addr("sync", &UDP.addr(1)).unwrap();
-    let mut config = UDP.config(0);
-    (config.mode, config.mode_lines) = ("NOTRACK".to_owned(), Vec::new());
+    let (lab, [own, peer], mut config) = beside_a_played_peer(&UDP);
     let lines = config.links[0].replace('}', "RcvSocketBuffer 4194304\n}");
     config.links = vec![lines];
     let daemon = Daemon::start(Peer::Ours, &lab, &own, &config).unwrap();
@@ -295,13 +302,7 @@ fn a_commit_begins_with_what_has_come_over_a_connection_before_it() {
     const ENTRIES: u32 = 100;
     require_root_or_skip!();
     require_feature_or_skip!(Feature::Conntrack);
-    let mut lab = Lab::new().unwrap();
-    let [own, peer] = ["own", "peer"].map(|role| lab.namespace(role).unwrap());
-    lab.cable((&own, "sync"), (&peer, "sync")).unwrap();
-    own.add_addr("sync", &TCP.addr(0)).unwrap();
-    peer.add_addr("sync", &TCP.addr(1)).unwrap();
-    let mut config = TCP.config(0);
-    (config.mode, config.mode_lines) = ("NOTRACK".to_owned(), Vec::new());
+    let (lab, [own, peer], config) = beside_a_played_peer(&TCP);
     let daemon = Daemon::start(Peer::Ours, &lab, &own, &config).unwrap();
     let mut stream = peer
         .enter(|| TcpStream::connect((TCP.addrs[0], 3780)))

@@ -68,18 +68,19 @@ impl Engine {
     /// Has those put into the kernel that are not there, and those that this node has as well.
     pub(super) fn put_back_expectations(&mut self) {
         let own = &self.internal.expectations;
+        let mut lacking = Vec::new();
         for (origin, external) in self.externals.iter().enumerate() {
             if !external.is_its_own() {
                 continue;
             }
             for (id, slot) in slots(&external.expectations) {
-                let is_contested = || living(own, &slot.value().stored_key()).is_some();
-                if (slot.seen == 0 || is_contested())
-                    && let Some(standby) = &mut self.standby
-                {
-                    standby.mark_expectation(origin, id);
+                if slot.seen == 0 || living(own, &slot.value().stored_key()).is_some() {
+                    lacking.push((origin, id));
                 }
             }
+        }
+        for (origin, id) in lacking {
+            self.mark_waiting::<Expectation>(origin, id);
         }
     }
 
@@ -88,16 +89,7 @@ impl Engine {
         if self.standby.is_none() {
             return;
         }
-        let key = gone.stored_key();
-        let mut is_told = false;
-        for external in self.externals.iter_mut().filter(|it| it.is_its_own()) {
-            let id = external.expectations.find(&key);
-            if let Some(slot) = id.and_then(|id| external.expectations.get_mut(id)) {
-                slot.seen = 0;
-                is_told = true;
-            }
-        }
-        if is_told {
+        if self.note_seen(gone, 0) {
             self.have_expectations_put_back();
         }
     }
@@ -133,14 +125,21 @@ impl Engine {
 
     /// A reading shows an expectation.
     pub(super) fn saw_expectation(&mut self, shown: &Expectation) {
-        let epoch = self.dump.epoch.max(1);
-        let key = shown.stored_key();
+        self.note_seen(shown, self.dump.epoch.max(1));
+    }
+
+    /// Notes which reading has last shown an expectation; 0: the kernel has it not. Returns whether a peer tells it.
+    fn note_seen(&mut self, expected: &Expectation, epoch: u16) -> bool {
+        let key = expected.stored_key();
+        let mut is_told = false;
         for external in self.externals.iter_mut().filter(|it| it.is_its_own()) {
             let id = external.expectations.find(&key);
             if let Some(slot) = id.and_then(|id| external.expectations.get_mut(id)) {
                 slot.seen = epoch;
+                is_told = true;
             }
         }
+        is_told
     }
 
     /// A reading of all expectations has ended: what of the peers' it has not shown is put back.

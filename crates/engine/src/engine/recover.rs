@@ -87,12 +87,6 @@ impl Recovery {
         self.until.filter(|&until| self.takes() && until > now)
     }
 
-    /// When a peer last heard of this node's former life: the later, the smaller.
-    fn quiet(&self, peer: PeerId) -> Duration {
-        let answer = self.answers.get(usize::from(peer.0));
-        answer.map_or(Duration::MAX, |answer| answer.quiet)
-    }
-
     /// Beyond this, what only that peer has had ended when another one, which knew everything, heard of it last.
     fn quiet_max(&self) -> Duration {
         let whole = self.answers.iter();
@@ -140,13 +134,9 @@ impl Engine {
         if let Some(recovery) = self.recovery.as_mut().filter(|it| it.takes())
             && let Some(external) = self.externals.get_mut(recovery.origin)
         {
-            let cache = &mut external.flows;
-            let known = cache.find(&flow.key());
-            let before = known.and_then(|id| recovery.flows_of.get(id as usize).copied());
-            if before.is_some_and(|of| recovery.quiet(of) <= recovery.quiet(peer)) {
-                return;
-            }
-            keep(cache, &mut recovery.flows_of, peer, flow, now_s);
+            let answers = &recovery.answers;
+            let kept_of = &mut recovery.flows_of;
+            keep(&mut external.flows, kept_of, answers, peer, flow, now_s);
         }
     }
 
@@ -157,13 +147,10 @@ impl Engine {
         if let Some(recovery) = self.recovery.as_mut().filter(|it| it.takes() && is_wanted)
             && let Some(external) = self.externals.get_mut(recovery.origin)
         {
+            let answers = &recovery.answers;
+            let kept_of = &mut recovery.expectations_of;
             let cache = &mut external.expectations;
-            let known = cache.find(&expected.stored_key());
-            let before = known.and_then(|id| recovery.expectations_of.get(id as usize).copied());
-            if before.is_some_and(|of| recovery.quiet(of) <= recovery.quiet(peer)) {
-                return;
-            }
-            keep(cache, &mut recovery.expectations_of, peer, expected, now_s);
+            keep(cache, kept_of, answers, peer, expected, now_s);
         }
     }
 
@@ -228,7 +215,8 @@ impl Engine {
     fn sift(&mut self, recovery: &Recovery) -> u64 {
         let internal = &self.internal;
         let quiet_max = recovery.quiet_max();
-        let has_ended = |of: Option<&PeerId>| of.is_some_and(|&of| recovery.quiet(of) > quiet_max);
+        let has_ended =
+            |of: Option<&PeerId>| of.is_some_and(|&of| quiet(&recovery.answers, of) > quiet_max);
         // It is the last of all.
         let Some((own, others)) = self.externals.split_last_mut() else {
             return 0;
@@ -261,15 +249,27 @@ impl Engine {
     }
 }
 
-/// Keeps an entry as this peer has it.
+/// When a peer last heard of this node's former life: the later, the smaller.
+fn quiet(answers: &[Answer], peer: PeerId) -> Duration {
+    let answer = answers.get(usize::from(peer.0));
+    answer.map_or(Duration::MAX, |answer| answer.quiet)
+}
+
+/// Keeps an entry as this peer has it, unless it is kept as one has it that heard of it no earlier.
 fn keep<T: Object>(
     cache: &mut Cache<T>,
     kept_of: &mut Vec<PeerId>,
+    answers: &[Answer],
     peer: PeerId,
     value: &T::Value,
     now_s: u32,
 ) {
-    let id = match cache.find(&T::key(value)) {
+    let known = cache.find(&T::key(value));
+    let before = known.and_then(|id| kept_of.get(id as usize).copied());
+    if before.is_some_and(|of| quiet(answers, of) <= quiet(answers, peer)) {
+        return;
+    }
+    let id = match known {
         Some(id) => {
             cache.replace(id, value, now_s);
             id

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use crate::journal::{Journal, Marks};
+use crate::journal::Journal;
 use crate::peer::pending::Pending;
 
 /// Timeout of injected connections: the node that forwards refreshes its own without a word. If one runs out
@@ -88,13 +88,6 @@ impl Standby {
             for &(id, marks) in &journal.changed {
                 waiting.expectations.mark(id, marks);
             }
-        }
-    }
-
-    /// Has an expectation put into the kernel as this origin told it.
-    pub(crate) fn mark_expectation(&mut self, origin: usize, id: u32) {
-        if let Some(waiting) = self.waiting.get_mut(origin) {
-            waiting.expectations.mark(id, Marks::WHOLE);
         }
     }
 

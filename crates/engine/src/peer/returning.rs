@@ -2,14 +2,16 @@
 
 use std::time::Instant;
 
+use flow::Expectation;
 use native::message::Word;
 
 use super::hear::Former;
 use super::mirror::Mirror;
 use super::tell::{Teller, living_key};
 use crate::cache::{Cache, Object};
-use crate::external::External;
+use crate::external::{External, Kept};
 use crate::internal::Internal;
+use crate::packed::PackedFlow;
 
 /// What this node was told by all.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +63,6 @@ impl Teller {
         else {
             return;
         };
-        let others = told.others();
         match it.pass {
             Pass::Flows => {
                 let (cache, handles) = (&external.flows, &external.flow_handles);
@@ -69,9 +70,7 @@ impl Teller {
                     (it.pass, it.next) = (Pass::Expectations, 0);
                     return;
                 };
-                let key = flow.key();
-                let is_others = living_key(&internal.flows, &key)
-                    || others.clone().any(|it| it.flows.find(&key).is_some());
+                let is_others = told.is_others::<PackedFlow>(&internal.flows, &flow.key());
                 it.had += u64::from(!is_others);
                 if handles.is_orphan(id) && !is_others {
                     self.encoder.returned_flow(&mut self.out, &flow);
@@ -84,10 +83,7 @@ impl Teller {
                     return;
                 };
                 let key = expected.stored_key();
-                let is_others = living_key(&internal.expectations, &key)
-                    || others
-                        .clone()
-                        .any(|it| it.expectations.find(&key).is_some());
+                let is_others = told.is_others::<Expectation>(&internal.expectations, &key);
                 if handles.is_orphan(id) && !is_others {
                     self.encoder.returned_expectation(&mut self.out, &expected);
                 }
@@ -101,12 +97,15 @@ impl Teller {
     }
 }
 
-impl<'a> Told<'a> {
-    /// What the other nodes have, as they told it.
-    fn others(self) -> impl Iterator<Item = &'a External> + Clone {
-        let externals = self.externals.iter().enumerate();
-        let others = externals.filter(move |(at, it)| *at != self.origin && it.is_its_own());
-        others.map(|(_, external)| external)
+impl Told<'_> {
+    /// Whether this node has something of its own, or another one has told it.
+    fn is_others<T: Kept>(self, own: &Cache<T>, key: &T::Key) -> bool {
+        let mut externals = self.externals.iter().enumerate();
+        living_key(own, key)
+            || externals.any(|(at, external)| {
+                let is_another = at != self.origin && external.is_its_own();
+                is_another && T::kept(external).0.find(key).is_some()
+            })
     }
 }
 

@@ -67,17 +67,21 @@ pub(crate) struct Seen {
     pub(crate) range: Option<(u32, u32)>,
 }
 
+/// How every node starts.
+pub(crate) fn start(now: Instant) -> Start {
+    Start {
+        now,
+        unix_time_s: 1000,
+        seed: 7,
+        origins: ORIGINS,
+    }
+}
+
 impl Node {
     pub(crate) fn new(settings: Settings) -> Self {
         let now = Instant::now();
-        let start = Start {
-            now,
-            unix_time_s: 1000,
-            seed: 7,
-            origins: ORIGINS,
-        };
         let mut node = Self {
-            engine: Engine::new(settings, start),
+            engine: Engine::new(settings, start(now)),
             now,
             notices: Vec::new(),
             kernel: Vec::new(),

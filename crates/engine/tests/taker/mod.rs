@@ -1,13 +1,13 @@
 //! A hot standby that takes over, with its kernel, and what the others say to it.
 #![allow(clippy::disallowed_methods, reason = "a test may start anywhere")]
 
-use crate::common::{FTFW, ORIGINS, flow, settings};
+use crate::common::{FTFW, flow, settings, start};
 use ctnetlink::parse::{self, Event, Reply};
 use ctnetlink::uapi::{IPCTNL_MSG_EXP_DELETE, IPCTNL_MSG_EXP_GET};
 use ctnetlink::{EventKind, Header, Message as Request, emit, messages, request};
 use engine::api::{ExpectationSync, NativeSettings, PeerSettings, Settings, StandbySettings};
 use engine::role::RoleCause;
-use engine::{ClientId, Command, Engine, KernelSocket, Output, PeerId, Side, Start};
+use engine::{ClientId, Command, Engine, KernelSocket, Output, PeerId, Side};
 use flow::{Expectation, Flow, Key};
 use native::message::{Hello, RoleWord, Takeover, VERSION, Word};
 use native::{DigestKey, Encoder};
@@ -74,14 +74,8 @@ impl Fw1 {
             ..settings(FTFW)
         };
         let now = Instant::now();
-        let start = Start {
-            now,
-            unix_time_s: 1000,
-            seed: 7,
-            origins: ORIGINS,
-        };
         let mut node = Self {
-            engine: Engine::new(settings, start),
+            engine: Engine::new(settings, start(now)),
             now,
             said: [Encoder::new(), Encoder::new(), Encoder::new()],
             kernel: BTreeMap::new(),
